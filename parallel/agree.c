@@ -1,0 +1,51 @@
+#include "parallel/agree.h"
+
+#include "src/base/log.h"
+
+#include <limits.h>
+#include <string.h>
+
+status agree(MPI_Comm comm, status local, error *err) {
+    const int rank = comm_rank(comm), size = comm_size(comm);
+    /* The largest code wins; among its holders the lowest rank. One MAX finds both. */
+    int64_t mine[2] = {(int64_t)local << 32 | (int64_t)(size - 1 - rank), -(int64_t)local};
+    int64_t all[2];
+    MPI_TRY(MPI_Allreduce(mine, all, 2, MPI_INT64_T, MPI_MAX, comm));
+    const status worst = (status)(all[0] >> 32), mildest = (status)(-all[1]);
+    if (worst == STATUS_OK)
+        return STATUS_OK;
+    const int speaker = size - 1 - (int)(all[0] & 0xFFFFFFFF);
+    if (rank == speaker && size > 1 && mildest != worst)
+        error_prefix(err, "rank %d", rank);
+    MPI_TRY(MPI_Bcast(err->text, ERROR_TEXT, MPI_CHAR, speaker, comm));
+    err->code = worst;
+    return worst;
+}
+
+void mpi_check(int code, const char *call, const char *file, int line) {
+    if (code == MPI_SUCCESS)
+        return;
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length = 0;
+    MPI_Error_string(code, text, &length);
+    log_error("%s:%d: %s: %s", file, line, call, text);
+    MPI_Abort(MPI_COMM_WORLD, STATUS_FAILED);
+}
+
+int mpi_count(int64_t count) {
+    CHECK(count >= 0 && count <= INT_MAX, "MPI cannot count %lld items in one call.",
+          (long long)count);
+    return (int)count;
+}
+
+int comm_rank(MPI_Comm comm) {
+    int rank = 0;
+    MPI_TRY(MPI_Comm_rank(comm, &rank));
+    return rank;
+}
+
+int comm_size(MPI_Comm comm) {
+    int size = 0;
+    MPI_TRY(MPI_Comm_size(comm, &size));
+    return size;
+}

@@ -1,0 +1,31 @@
+/* Agreement: one rank's failure becomes everyone's.
+ *
+ * Between anything that can fail on one rank alone (a file, a config, memory) and the next
+ * collective call stands agree(). After it every rank holds the same code and the same sentence,
+ * so all of them leave by the same path and none waits for ever in a collective.
+ */
+#ifndef SEPIT_PARALLEL_AGREE_H
+#define SEPIT_PARALLEL_AGREE_H
+
+#include "src/base/error.h"
+
+#include <mpi.h>
+#include <stdint.h>
+
+/* The largest code of all ranks becomes everyone's; its sentence comes from the lowest rank that
+ * has that code, with "rank N: " before it when the communicator has several ranks and the ranks
+ * did not all fail alike.
+ * Collective on comm. One reduction of 8 bytes when all is well; one broadcast more on failure. */
+status agree(MPI_Comm comm, status local, error *err);
+
+/* Ends the job with MPI's own text when an MPI call failed. Wrap every MPI call that returns. */
+#define MPI_TRY(call) mpi_check((call), #call, __FILE__, __LINE__)
+void mpi_check(int code, const char *call, const char *file, int line);
+
+/* A count as MPI's int, or a CHECK failure: nothing wraps silently. */
+int mpi_count(int64_t count);
+
+int comm_rank(MPI_Comm comm);
+int comm_size(MPI_Comm comm);
+
+#endif

@@ -1,0 +1,73 @@
+/* Llama language model (Touvron et al. 2023), packed: RMSNorm, rotary grouped-query attention,
+ * SwiGLU, no biases (spec/sepit.md §3).
+ *
+ * The protein's projected vectors stand in the sequence where text_batch.token is −1. The output
+ * head runs at supervised places only, in blocks of rows, forward and backward together, so that
+ * logits [T,V] never exist whole.
+ */
+#ifndef SEPIT_NN_LLAMA_H
+#define SEPIT_NN_LLAMA_H
+
+#include "src/nn/batch.h"
+#include "src/nn/linear.h"
+
+typedef struct llama_config {
+    int64_t layers, D, H, K, F, V; /* V: rows of the table, added tokens and padding included */
+    double norm_eps, rotary_base;
+    bool tied; /* the head shares the embedding's table */
+} llama_config;
+
+typedef struct llama_block {
+    int64_t norm1, norm2; /* RMSNorm weights */
+    linear query, key, value, output;
+    linear gate, up, down;
+} llama_block;
+
+typedef struct llama {
+    llama_config config;
+    int64_t embedding;  /* [V,D] */
+    llama_block *block; /* [layers], owned */
+    int64_t final_norm;
+    int64_t head; /* [V,D]; = embedding when tied */
+} llama;
+
+/* Names are those of Hugging Face's LlamaForCausalLM behind "text_model.". */
+status llama_declare(llama *llm, const llama_config *config, params *p, error *err);
+void llama_destroy(llama *llm);
+
+typedef struct llama_saved llama_saved; /* in the activation arena */
+
+/* Embeds the text, merges `protein` [rows,D] (text->source says which row goes where) and runs all
+ * blocks and the final norm. Returns hidden states [T,D] in the activation arena.
+ * saved: NULL for inference. */
+real *llama_forward(const nn_context *nn, const params *p, const llama *llm, const text_batch *text,
+                    const real *protein, llama_saved **saved);
+
+/* Cross-entropy at the supervised places of hidden [T,D]; returns Σ nll (see sepit_run_chunk for
+ * nll and scale). With scale ≠ 0: d_hidden [T,D] is written, the head's gradient added to. */
+double llama_loss(const nn_context *nn, const params *p, const llama *llm, const text_batch *text,
+                  const real *hidden, real scale, double *nll, real *d_hidden);
+
+/* d_hidden [T,D] is overwritten on the way down; d_protein [rows,D] (NULL: not wanted) is added
+ * to. */
+void llama_backward(const nn_context *nn, const params *p, const llama *llm, const text_batch *text,
+                    const llama_saved *saved, real *d_hidden, real *d_protein);
+
+/* Key/value cache of one sequence, for generation. */
+typedef struct llama_cache {
+    int64_t length, capacity;
+    real *key, *value; /* [layers, capacity, K, d] */
+} llama_cache;
+
+/* Takes its memory from `memory`. */
+void llama_cache_create(llama_cache *cache, const llama *llm, int64_t capacity, arena *memory);
+
+/* Appends n positions and returns the logits [V] after the last of them, in nn->activations (the
+ * caller resets). x [n,D] are embedded tokens or protein vectors. */
+real *llama_decode(const nn_context *nn, const params *p, const llama *llm, llama_cache *cache,
+                   const real *x, int64_t n);
+
+/* Row `token` of the embedding table → x [D]. */
+void llama_embed(const params *p, const llama *llm, int32_t token, real *x);
+
+#endif
