@@ -38,6 +38,15 @@ int mpi_count(int64_t count) {
     return (int)count;
 }
 
+void comm_sum(MPI_Comm comm, int64_t *counters, int64_t n) {
+    MPI_TRY(MPI_Allreduce(MPI_IN_PLACE, counters, mpi_count(n), MPI_INT64_T, MPI_SUM, comm));
+}
+
+double comm_max(MPI_Comm comm, double value) {
+    MPI_TRY(MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_DOUBLE, MPI_MAX, comm));
+    return value;
+}
+
 int comm_rank(MPI_Comm comm) {
     int rank = 0;
     MPI_TRY(MPI_Comm_rank(comm, &rank));

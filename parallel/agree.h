@@ -25,6 +25,11 @@ void mpi_check(int code, const char *call, const char *file, int line);
 /* A count as MPI's int, or a CHECK failure: nothing wraps silently. */
 int mpi_count(int64_t count);
 
+/* Each of n counters becomes its sum over the ranks. Collective. */
+void comm_sum(MPI_Comm comm, int64_t *counters, int64_t n);
+/* The largest of the ranks' values. Collective. */
+double comm_max(MPI_Comm comm, double value);
+
 int comm_rank(MPI_Comm comm);
 int comm_size(MPI_Comm comm);
 

@@ -53,8 +53,15 @@ void params_set_init(params *p, param_init init, double scale, double low) {
     last->low = low;
 }
 
+void params_reserve(params *p, int64_t storage) {
+    CHECK(p->value == NULL, "Room is asked for after the storage was allocated.");
+    p->storage = storage;
+}
+
 status params_allocate(params *p, bool bf16, error *err) {
-    const size_t n = (size_t)(p->elements > 0 ? p->elements : 1);
+    if (p->storage < p->elements)
+        p->storage = p->elements;
+    const size_t n = (size_t)(p->storage > 0 ? p->storage : 1);
     p->value = calloc(n, sizeof *p->value);
     p->rounded = bf16 ? calloc(n, sizeof *p->rounded) : NULL;
     if (p->value == NULL || (bf16 && p->rounded == NULL))

@@ -48,11 +48,12 @@ typedef struct param {
 
 typedef struct params {
     int64_t count, capacity;
-    param *table;      /* owned */
-    int64_t elements;  /* of each flat array, alignment gaps (always 0) included */
-    real *value;       /* [elements], owned: the truth, also in bf16 */
-    uint16_t *rounded; /* [elements] bf16, owned; NULL in fp32 and fp64 */
-    real *gradient;    /* [elements] where backward adds; borrowed; NULL: nothing is wanted */
+    param *table;             /* owned */
+    int64_t elements;         /* of each flat array, alignment gaps (always 0) included */
+    int64_t storage;          /* elements allocated: at least `elements`; the rest stays 0 */
+    real *value;              /* [storage], owned: the truth, also in bf16 */
+    uint16_t *rounded;        /* [storage] bf16, owned; NULL in fp32 and fp64 */
+    real *gradient;           /* [storage] where backward adds; borrowed; NULL: nothing is wanted */
     bool frozen[GROUP_COUNT]; /* no gradient for these groups */
 } params;
 
@@ -65,6 +66,9 @@ int64_t params_declare(params *p, const char *name, int64_t rows, int64_t cols, 
 int64_t params_declare_vector(params *p, const char *name, int64_t n, param_group group);
 /* Sets the initialisation of the tensor declared last (zero if never called). */
 void params_set_init(params *p, param_init init, double scale, double low);
+
+/* Asks for room beyond `elements`, before params_allocate: sharding pads to whole blocks. */
+void params_reserve(params *p, int64_t storage);
 
 /* After the last declaration: allocates the values (and bf16 copies when `bf16`).
  * STATUS_FAILED when memory is short, naming the bytes. */

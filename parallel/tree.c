@@ -1,0 +1,43 @@
+#include "parallel/tree.h"
+
+#include "parallel/agree.h"
+
+static void add_floats(float *restrict y, const float *restrict x, int64_t n) {
+#pragma omp parallel for simd
+    for (int64_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+static void add_doubles(double *restrict y, const double *restrict x, int64_t n) {
+#pragma omp parallel for simd
+    for (int64_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+void tree_add(void *y, const void *x, int64_t n, size_t width) {
+    if (width == sizeof(float))
+        add_floats(y, x, n);
+    else
+        add_doubles(y, x, n);
+}
+
+void tree_sum_rows(void *data, int64_t rows, int64_t n, size_t width) {
+    const size_t row_bytes = (size_t)n * width;
+    for (int64_t stride = 1; stride < rows; stride *= 2)
+        for (int64_t i = 0; i + stride < rows; i += 2 * stride)
+            tree_add((char *)data + (size_t)i * row_bytes,
+                     (char *)data + (size_t)(i + stride) * row_bytes, n, width);
+}
+
+double tree_sum_shared(MPI_Comm comm, double *items, int64_t n) {
+    enum { SLICE = 1 << 20 };
+    for (int64_t first = 0; first < n; first += SLICE) { /* adding zeros changes no bit */
+        const int64_t count = n - first < SLICE ? n - first : SLICE;
+        MPI_TRY(MPI_Allreduce(MPI_IN_PLACE, items + first, mpi_count(count), MPI_DOUBLE, MPI_SUM,
+                              comm));
+    }
+    if (n == 0)
+        return 0;
+    tree_sum_rows(items, n, 1, sizeof *items);
+    return items[0];
+}

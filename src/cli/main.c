@@ -1,0 +1,179 @@
+/* sepit COMMAND [CONFIG.json] [key.path=value …] [--flags]
+ *
+ * Every rank parses the same words, loads the same config and runs the same command. A mistake
+ * is found by all ranks alike, printed once, and becomes the exit code of the job.
+ */
+#include "parallel/agree.h"
+#include "src/base/log.h"
+#include "src/cli/command.h"
+#include "src/cli/keys.h"
+
+#include <mpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct command {
+    const char *name, *usage, *does;
+    unsigned bit;
+    status (*run)(const command_input *in, error *err);
+} command;
+
+static const command commands[] = {
+    {"build", "CONFIG.json [key=value …]", "UniProt entries and structures → dataset",
+     COMMAND_BUILD, command_build},
+    {"inspect", "FILE [--json] [--protein ACC]", "what is in a dataset or checkpoint",
+     COMMAND_INSPECT, command_inspect},
+    {"train", "CONFIG.json [key=value …]", "trains one stage into its run folder", COMMAND_TRAIN,
+     command_train},
+    {"score", "CONFIG.json [--limit N] [--output FILE]",
+     "negative log-likelihood of every answer, JSONL", COMMAND_SCORE, command_score},
+    {"generate", "CONFIG.json --protein ACC|FILE --question TEXT [--json]", "answers a question",
+     COMMAND_GENERATE, command_generate},
+    {"bench", "[--json]", "speed of kernels, training step and builder", COMMAND_BENCH,
+     command_bench},
+};
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+/* What the words of the command line said. */
+typedef struct words {
+    const command *command;
+    const char *config_path;
+    char *overrides[256];
+    int override_count;
+    command_flags flags;
+} words;
+
+static const command *find_command(const char *name) {
+    for (int i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static void print_help(const command *about) {
+    if (about != NULL) {
+        printf("sepit %s %s\n  %s\n", about->name, about->usage, about->does);
+        printf("\nkeys (in the config, or as key=value):\n");
+        config_print_keys(sepit_keys, about->bit);
+        return;
+    }
+    printf("sepit trains structure-enhanced protein instruction models under MPI.\n\n"
+           "usage: sepit COMMAND [CONFIG.json] [key.path=value …] [--flags]\n"
+           "       mpirun -n 4 sepit COMMAND …    srun sepit COMMAND …\n\n");
+    for (int i = 0; i < COMMANDS; i++)
+        printf("  %-9s %s\n", commands[i].name, commands[i].does);
+    printf("  %-9s %s\n\n", "help", "this, or `sepit help COMMAND`: every key it reads");
+    printf(
+        "exit: 0 done, 1 failed, 2 usage, config or input error, 75 stopped after a checkpoint\n");
+}
+
+/* Takes one --flag; `value` is the word after it. *used says how many words it took. */
+static status take_flag(words *w, const char *flag, const char *value, int *used, error *err) {
+    *used = 1;
+    if (strcmp(flag, "--json") == 0) {
+        w->flags.json = true;
+        return STATUS_OK;
+    }
+    const char **text = strcmp(flag, "--protein") == 0    ? &w->flags.protein
+                        : strcmp(flag, "--question") == 0 ? &w->flags.question
+                        : strcmp(flag, "--output") == 0   ? &w->flags.output
+                                                          : NULL;
+    const bool limit = strcmp(flag, "--limit") == 0;
+    if (text == NULL && !limit)
+        return error_set(err, STATUS_INPUT,
+                         "there is no flag %s; known: --json --protein --question --output --limit",
+                         flag);
+    if (value == NULL)
+        return error_set(err, STATUS_INPUT, "%s needs a value after it", flag);
+    *used = 2;
+    if (text != NULL) {
+        *text = value;
+        return STATUS_OK;
+    }
+    char *end = NULL;
+    w->flags.limit = strtoll(value, &end, 10);
+    if (end == value || *end != '\0' || w->flags.limit < 1)
+        return error_set(err, STATUS_INPUT, "--limit is \"%s\", but must be a whole number >= 1",
+                         value);
+    return STATUS_OK;
+}
+
+static bool has_suffix(const char *text, const char *suffix) {
+    const size_t n = strlen(text), m = strlen(suffix);
+    return n >= m && strcmp(text + n - m, suffix) == 0;
+}
+
+static status parse_words(words *w, int argc, char **argv, error *err) {
+    w->command = find_command(argv[1]);
+    if (w->command == NULL)
+        return error_set(err, STATUS_INPUT, "there is no command %s; `sepit help` lists them",
+                         argv[1]);
+    for (int i = 2; i < argc;) {
+        int used = 1;
+        const char *word = argv[i];
+        if (strncmp(word, "--", 2) == 0) {
+            TRY(take_flag(w, word, i + 1 < argc ? argv[i + 1] : NULL, &used, err));
+        } else if (strchr(word, '=') != NULL) {
+            if (w->override_count == (int)(sizeof w->overrides / sizeof w->overrides[0]))
+                return error_set(err, STATUS_INPUT, "more than %d key=value words",
+                                 w->override_count);
+            w->overrides[w->override_count++] = argv[i];
+        } else if (w->command->bit != COMMAND_INSPECT && w->config_path == NULL &&
+                   has_suffix(word, ".json")) {
+            w->config_path = word;
+        } else if (w->command->bit == COMMAND_INSPECT && w->flags.file == NULL) {
+            w->flags.file = word;
+        } else {
+            return error_set(err, STATUS_INPUT,
+                             "the word \"%s\" is neither a config (*.json), nor key=value, nor a "
+                             "flag; usage: sepit %s %s",
+                             word, w->command->name, w->command->usage);
+        }
+        i += used;
+    }
+    return STATUS_OK;
+}
+
+static status run_command(int argc, char **argv, error *err) {
+    words w = {0};
+    config *loaded = NULL;
+    status code = parse_words(&w, argc, argv, err);
+    if (code == STATUS_OK)
+        code = config_load(&loaded, sepit_keys, w.config_path, w.override_count, w.overrides, err);
+    code = agree(MPI_COMM_WORLD, code, err);
+    if (code == STATUS_OK) {
+        const command_input in = {MPI_COMM_WORLD, loaded, w.flags};
+        code = w.command->run(&in, err);
+    }
+    config_destroy(loaded);
+    return code;
+}
+
+/* What must stand in the environment before MPI starts; a value the user set wins. */
+static void prepare_environment(void) {
+    /* Open MPI 4.1.0–4.1.6: data sieving reads and writes wrong bytes (open-mpi/ompi #10546,
+     * #12718). */
+    setenv("OMPI_MCA_fbtl_posix_read_datasieving", "0", 0);
+    setenv("OMPI_MCA_fbtl_posix_write_datasieving", "0", 0);
+    setenv("OMP_NUM_THREADS", "1", 0); /* a rank per core unless the user asks otherwise */
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0) {
+        const command *about = argc > 2 ? find_command(argv[2]) : NULL;
+        print_help(about);
+        return argc < 2 || (argc > 2 && about == NULL) ? STATUS_INPUT : STATUS_OK;
+    }
+    prepare_environment();
+    int provided = 0;
+    MPI_TRY(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided));
+    MPI_TRY(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
+    log_set_rank(comm_rank(MPI_COMM_WORLD));
+    error err = {0};
+    const status code = run_command(argc, argv, &err);
+    if (code != STATUS_OK && log_rank() == 0)
+        log_error("%s", err.text);
+    MPI_TRY(MPI_Finalize());
+    return code;
+}
