@@ -60,7 +60,7 @@ build/flags.mk: Makefile
 	libs=$$(pkg-config --libs $$modules); \
 	{ echo "PKG_CFLAGS = $$cflags"; echo "PKG_LIBS = $$libs -ldnnl"; } >$@.new; mv $@.new $@
 
-WARN   = -Wall -Wextra -Wshadow -Wconversion -Werror=implicit-function-declaration
+WARN   = -Wall -Wextra -Wshadow -Wconversion
 COMMON = -D_GNU_SOURCE -I. -fopenmp -g -MMD -MP $(PKG_CFLAGS)
 # Contraction to fused multiply-add and the two -fno flags change no value that anyone relies on;
 # nothing here is -ffast-math.

@@ -1,4 +1,4 @@
-/* Reading a dataset file (format "sepit-dataset" 1; layout: ../README or io/README.md).
+/* Reading a dataset file (format "sepit-dataset" 1; layout: io/README.md).
  *
  * Opening checks fixed names, classes, sizes and bounds, and loads the small tables (accessions,
  * offsets); they live once per node in shared memory: 8 bytes a record for every offset array.
@@ -9,6 +9,7 @@
 #ifndef SEPIT_IO_DATASET_H
 #define SEPIT_IO_DATASET_H
 
+#include "io/dataset_layout.h"
 #include "src/base/error.h"
 
 #include <mpi.h>
@@ -34,6 +35,7 @@ typedef struct dataset {
     const uint8_t *split;           /* [proteins] 0 train, 1 valid, 2 test */
     const int32_t *caption_protein; /* [captions], ascending */
     const int64_t *caption_question_offset, *caption_offset; /* [captions+1] */
+    const char *tool, *config, *split_method;                /* attributes of the file */
     struct dataset_file *file; /* owned: descriptor, addresses, shared windows */
 } dataset;
 
@@ -54,5 +56,11 @@ status dataset_read_protein(const dataset *d, int64_t i, int64_t count, uint8_t 
 /* Reads question and text of caption i into buffers of the sizes given by the offset arrays; no
  * NUL is added. Local. */
 status dataset_read_caption(const dataset *d, int64_t i, char *question, char *text, error *err);
+
+/* Any array of the file: its number of rows, and rows [first, first+count) of it in the kind of its
+ * layout. Local. */
+int64_t dataset_rows(const dataset *d, dataset_array array);
+status dataset_read_rows(const dataset *d, dataset_array array, int64_t first, int64_t count,
+                         void *rows, error *err);
 
 #endif

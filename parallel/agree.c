@@ -47,6 +47,11 @@ double comm_max(MPI_Comm comm, double value) {
     return value;
 }
 
+void comm_gather(MPI_Comm comm, const void *mine, size_t bytes, void *all) {
+    const int count = mpi_count((int64_t)bytes);
+    MPI_TRY(MPI_Gather(mine, count, MPI_BYTE, all, count, MPI_BYTE, 0, comm));
+}
+
 int comm_rank(MPI_Comm comm) {
     int rank = 0;
     MPI_TRY(MPI_Comm_rank(comm, &rank));

@@ -10,6 +10,7 @@
 #include "src/base/error.h"
 
 #include <mpi.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* The largest code of all ranks becomes everyone's; its sentence comes from the lowest rank that
@@ -29,6 +30,10 @@ int mpi_count(int64_t count);
 void comm_sum(MPI_Comm comm, int64_t *counters, int64_t n);
 /* The largest of the ranks' values. Collective. */
 double comm_max(MPI_Comm comm, double value);
+
+/* Rank 0's all[ranks·bytes] = every rank's mine[bytes], in order of rank. `all` matters on rank 0
+ * only. Collective. */
+void comm_gather(MPI_Comm comm, const void *mine, size_t bytes, void *all);
 
 int comm_rank(MPI_Comm comm);
 int comm_size(MPI_Comm comm);

@@ -21,6 +21,7 @@ enum {
 /* What to show or to ask, given as --flags (keys belong to the experiment). */
 typedef struct command_flags {
     bool json;
+    bool text;           /* --text: only the questions and answers, a line each */
     const char *protein; /* accession, or a FASTA/PDB/mmCIF file */
     const char *question;
     const char *output; /* --output FILE; NULL: standard output */

@@ -81,5 +81,8 @@ const config_key sepit_keys[] = {
     {"checkpoint.every", CONFIG_INT, "0", FROM_ZERO, NULL, COMMAND_TRAIN,
      "steps between checkpoints; 0: one at the end"},
 
+    {"generate.max_tokens", CONFIG_INT, "256", 1, 1e6, NULL, COMMAND_GENERATE,
+     "tokens after which an answer is cut"},
+
     {NULL, CONFIG_INT, NULL, 0, 0, NULL, 0, NULL},
 };

@@ -9,6 +9,7 @@
 #include "src/cli/keys.h"
 
 #include <mpi.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,7 @@ typedef struct command {
 static const command commands[] = {
     {"build", "CONFIG.json [key=value …]", "UniProt entries and structures → dataset",
      COMMAND_BUILD, command_build},
-    {"inspect", "FILE [--json] [--protein ACC]", "what is in a dataset or checkpoint",
+    {"inspect", "FILE [--json] [--text] [--protein ACC]", "what is in a dataset or checkpoint",
      COMMAND_INSPECT, command_inspect},
     {"train", "CONFIG.json [key=value …]", "trains one stage into its run folder", COMMAND_TRAIN,
      command_train},
@@ -71,8 +72,11 @@ static void print_help(const command *about) {
 /* Takes one --flag; `value` is the word after it. *used says how many words it took. */
 static status take_flag(words *w, const char *flag, const char *value, int *used, error *err) {
     *used = 1;
-    if (strcmp(flag, "--json") == 0) {
-        w->flags.json = true;
+    bool *truth = strcmp(flag, "--json") == 0   ? &w->flags.json
+                  : strcmp(flag, "--text") == 0 ? &w->flags.text
+                                                : NULL;
+    if (truth != NULL) {
+        *truth = true;
         return STATUS_OK;
     }
     const char **text = strcmp(flag, "--protein") == 0    ? &w->flags.protein
@@ -81,9 +85,10 @@ static status take_flag(words *w, const char *flag, const char *value, int *used
                                                           : NULL;
     const bool limit = strcmp(flag, "--limit") == 0;
     if (text == NULL && !limit)
-        return error_set(err, STATUS_INPUT,
-                         "there is no flag %s; known: --json --protein --question --output --limit",
-                         flag);
+        return error_set(
+            err, STATUS_INPUT,
+            "there is no flag %s; known: --json --text --protein --question --output --limit",
+            flag);
     if (value == NULL)
         return error_set(err, STATUS_INPUT, "%s needs a value after it", flag);
     *used = 2;
@@ -135,6 +140,12 @@ static status parse_words(words *w, int argc, char **argv, error *err) {
     return STATUS_OK;
 }
 
+/* libgomp would start a thread per core of the machine on every rank. */
+static void choose_threads(void) {
+    if (getenv("OMP_NUM_THREADS") == NULL)
+        omp_set_num_threads(1);
+}
+
 static status run_command(int argc, char **argv, error *err) {
     words w = {0};
     config *loaded = NULL;
@@ -156,7 +167,6 @@ static void prepare_environment(void) {
      * #12718). */
     setenv("OMPI_MCA_fbtl_posix_read_datasieving", "0", 0);
     setenv("OMPI_MCA_fbtl_posix_write_datasieving", "0", 0);
-    setenv("OMP_NUM_THREADS", "1", 0); /* a rank per core unless the user asks otherwise */
 }
 
 int main(int argc, char **argv) {
@@ -166,6 +176,7 @@ int main(int argc, char **argv) {
         return argc < 2 || (argc > 2 && about == NULL) ? STATUS_INPUT : STATUS_OK;
     }
     prepare_environment();
+    choose_threads();
     int provided = 0;
     MPI_TRY(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided));
     MPI_TRY(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));

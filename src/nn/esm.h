@@ -53,4 +53,11 @@ void esm_backward(const nn_context *nn, const params *p, const esm *encoder,
                   const protein_batch *batch, const esm_saved *saved, real *d_x, real *d_hidden,
                   real *const *d_bias);
 
+/* Upper bounds, in bytes, of what forward and backward take from the two arenas for a packed batch
+ * of `tokens` run through `blocks` blocks; structure (bias, hidden bias, gradients of either) is
+ * the caller's and not counted. bf16: products read bf16 operands (gemm_is_bf16). */
+size_t esm_activation_bytes(const esm_config *c, int64_t blocks, int64_t tokens, bool bf16,
+                            bool training);
+size_t esm_scratch_bytes(const esm_config *c, int64_t tokens, bool bf16);
+
 #endif

@@ -31,7 +31,11 @@ typedef struct llama {
     int64_t head; /* [V,D]; = embedding when tied */
 } llama;
 
-/* Names are those of Hugging Face's LlamaForCausalLM behind "text_model.". */
+/* STATUS_INPUT with one line per impossible size, naming the keys model.llm.*; adds to what err
+ * says already. */
+status llama_check(const llama_config *config, error *err);
+
+/* Names are those of Hugging Face's LlamaForCausalLM behind "text_model.". Checks the sizes. */
 status llama_declare(llama *llm, const llama_config *config, params *p, error *err);
 void llama_destroy(llama *llm);
 
@@ -69,5 +73,16 @@ real *llama_decode(const nn_context *nn, const params *p, const llama *llm, llam
 
 /* Row `token` of the embedding table → x [D]. */
 void llama_embed(const params *p, const llama *llm, int32_t token, real *x);
+
+/* Upper bounds, in bytes, of what these functions take from the two arenas. tokens: of the packed
+ * text; training: with `saved`, and the backward pass. bf16: products read bf16 operands
+ * (gemm_is_bf16). llama_loss takes scratch only; so does llama_decode beside its logits, where
+ * `tokens` is the most positions it gets at once. */
+size_t llama_activation_bytes(const llama_config *c, int64_t tokens, bool bf16, bool training);
+size_t llama_scratch_bytes(const llama_config *c, int64_t tokens, bool bf16, bool training);
+size_t llama_loss_bytes(const llama_config *c, int64_t supervised, bool bf16, bool training);
+size_t llama_decode_bytes(const llama_config *c, int64_t tokens, bool bf16);
+/* What llama_cache_create takes. */
+size_t llama_cache_bytes(const llama_config *c, int64_t capacity);
 
 #endif

@@ -42,13 +42,21 @@ void sepit_destroy(sepit *model);
 double sepit_run_chunk(const nn_context *nn, const sepit *model, const chunk_batch *batch,
                        real scale, double *nll);
 
-/* Upper bounds of the two arenas for a chunk with these sizes, in bytes. */
+/* Encoder and projector alone, for generation: the vectors [T,D_llm] of all protein tokens, in
+ * nn->activations (the caller resets; the encoder's memory stays taken until then). */
+real *sepit_encode(const nn_context *nn, const sepit *model, const protein_batch *batch);
+
+/* Upper bounds of the two arenas for a chunk with these sizes, in bytes; they hold for sepit_encode
+ * as well. training: for scale ≠ 0, and for 0 too; else for 0 only. bf16: products read bf16
+ * operands (gemm_is_bf16). */
 typedef struct sepit_sizes {
     int64_t protein_tokens, text_tokens, supervised;
     int64_t residues_squared; /* Σ L² over proteins with structure */
-    int64_t longest_protein;
+    int64_t longest_protein;  /* residues of the longest of them */
 } sepit_sizes;
-size_t sepit_activation_bytes(const sepit_config *config, const sepit_sizes *sizes, bool training);
-size_t sepit_scratch_bytes(const sepit_config *config, const sepit_sizes *sizes, bool training);
+size_t sepit_activation_bytes(const sepit_config *config, const sepit_sizes *sizes, bool bf16,
+                              bool training);
+size_t sepit_scratch_bytes(const sepit_config *config, const sepit_sizes *sizes, bool bf16,
+                           bool training);
 
 #endif

@@ -72,6 +72,12 @@ status optimizer_start(optimizer *o, error *err) {
                          4 * n * sizeof(real));
     TRY(agree(o->shard.comm, code, err));
     cut_part(o, o->segment);
+    for (int64_t i = 0; i < o->segments; i++) {
+        const optimizer_segment *s = &o->segment[i];
+        const param *tensor = &o->params->table[s->param];
+        memcpy(o->value + s->local, o->params->value + tensor->offset + s->param_offset,
+               (size_t)s->count * sizeof(real));
+    }
     return STATUS_OK;
 }
 
@@ -87,13 +93,10 @@ void optimizer_destroy(optimizer *o) {
 
 static void update_segment(optimizer *o, const optimizer_segment *s, double lr, double scale) {
     const param *tensor = &o->params->table[s->param];
-    const real *now = o->params->value + tensor->offset + s->param_offset;
-    real *w = o->value + s->local;
-    memcpy(w, now, (size_t)s->count * sizeof *w);
     if (o->params->frozen[tensor->group])
         return;
     adamw_update(&o->rule, o->steps, lr * o->group_rate[tensor->group], scale, s->count,
-                 o->gradient + s->local, w, o->m + s->local, o->v + s->local);
+                 o->gradient + s->local, o->value + s->local, o->m + s->local, o->v + s->local);
 }
 
 optimizer_report optimizer_step(optimizer *o, const real *gradient, double lr, double clip) {

@@ -32,8 +32,8 @@ typedef struct optimizer {
 
 /* Before params_allocate: decides the sharding and reserves its padding. Collective. */
 status optimizer_create(optimizer *o, MPI_Comm comm, params *p, error *err);
-/* After params_allocate and the initial values: allocates the moments (zero). Collective;
- * STATUS_FAILED on all ranks when memory is short on one. */
+/* After params_allocate and the initial values: takes the owned values, allocates the moments
+ * (zero). Collective; STATUS_FAILED on all ranks when memory is short on one. */
 status optimizer_start(optimizer *o, error *err);
 void optimizer_destroy(optimizer *o);
 

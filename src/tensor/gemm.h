@@ -28,6 +28,10 @@ typedef struct operand {
 
 typedef struct gemm gemm;
 
+/* The most that one product takes from scratch, and only where bf16 operands go through fp32
+ * products; one row of either operand must fit into a third of it. */
+#define GEMM_SCRATCH_BYTES ((size_t)192 << 20)
+
 /* One engine per rank. In MODE=double the dtype is ignored (everything is fp64). `scratch` is
  * borrowed: products may take memory from it while they run and give it back.
  * STATUS_FAILED with oneDNN's reason. */

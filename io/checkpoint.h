@@ -1,0 +1,119 @@
+/* Checkpoints: one HDF5 file of logical tensors plus a manifest beside it (format
+ * "sepit-checkpoint" 1).
+ *
+ * `step_00000120.h5` holds named tensors, contiguous, and knows nothing of the ranks that wrote it;
+ * `step_00000120.json` holds where each tensor lies in the file and a CRC32C of every 4 MiB of the
+ * file, so that a checkpoint is verified, and read, without opening HDF5. Both are the same bytes
+ * for any number of ranks. Saving follows a commit protocol: at every moment the folder holds the
+ * previous checkpoints whole, and the new one under its final name only when it is complete and on
+ * disk. This module moves named slabs and knows no model.
+ * Read next: io/durable.h, io/manifest.h.
+ */
+#ifndef SEPIT_IO_CHECKPOINT_H
+#define SEPIT_IO_CHECKPOINT_H
+
+#include "src/base/error.h"
+
+#include <mpi.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { CHECKPOINT_RANK = 3, CHECKPOINT_NAME = 256 /* bytes, with the NUL */ };
+
+typedef enum checkpoint_type {
+    CHECKPOINT_F32,
+    CHECKPOINT_F64,
+    CHECKPOINT_I64,
+    CHECKPOINT_U8
+} checkpoint_type;
+
+/* A tensor of the file. Elements count in C order; a rank of 0 is a scalar. */
+typedef struct checkpoint_tensor {
+    const char *name; /* "/model/model.norm.weight": absolute, printable ASCII without " and \ */
+    checkpoint_type type;
+    int rank;
+    int64_t shape[CHECKPOINT_RANK]; /* from `rank` on: unused */
+} checkpoint_tensor;
+
+/* `count` elements of tensor number `tensor`, from element `first` on. */
+typedef struct checkpoint_slice {
+    int64_t tensor, first, count;
+    const void *data; /* borrowed; not read when count is 0 */
+} checkpoint_slice;
+
+/* A small number of the training state: becomes the scalar /train/NAME. */
+typedef struct checkpoint_item {
+    const char *name; /* "epoch" */
+    int64_t value;
+} checkpoint_item;
+
+/* What is saved. Everything but the slices is the same on every rank; the slices of all ranks
+ * together cover every tensor exactly once. Borrowed during the call. */
+typedef struct checkpoint_content {
+    int64_t step;
+    const checkpoint_tensor *tensor;
+    int64_t tensors;
+    const checkpoint_slice *slice; /* this rank's; may be none */
+    int64_t slices;
+    const checkpoint_item *item;
+    int64_t items;
+    const char *config; /* resolved configuration, JSON text: becomes /config (u8) */
+} checkpoint_content;
+
+/* Which checkpoints stay after a save. */
+typedef struct checkpoint_retention {
+    int64_t newest; /* this many of the newest; below 2 counts as 2 */
+    int64_t step;   /* and this one (the best so far); -1: none */
+} checkpoint_retention;
+
+/* Saves into `folder` (created when missing) under the names of content->step, then deletes what
+ * the retention does not keep. Replaces a checkpoint of the same step.
+ * Collective on comm; fails on all ranks alike, with one sentence; then nothing of the new
+ * checkpoint remains and the old ones are untouched. STATUS_FAILED when the disk is full or says
+ * no; STATUS_INPUT when ranks disagree about the content or the slices do not tile a tensor. */
+status checkpoint_save(MPI_Comm comm, const char *folder, const checkpoint_content *content,
+                       checkpoint_retention retention, error *err);
+
+/* Path of the newest checkpoint in `folder` whose every byte is as it was written; NULL when the
+ * folder is missing or has none. Newer ones that are damaged are named in a warning and renamed
+ * NAME.bad-REASON. The caller frees the path.
+ * Collective on comm: each rank reads a share of the file. STATUS_INPUT when there are checkpoints
+ * but none is good. */
+status checkpoint_find_newest(char **path, MPI_Comm comm, const char *folder, error *err);
+
+/* An open checkpoint, for reading. */
+typedef struct checkpoint checkpoint;
+
+/* Opens PATH (….h5) by its manifest; checks the manifest and the file's size, not its content.
+ * Collective on comm; fails on all ranks alike. The caller closes it. */
+status checkpoint_open(checkpoint **opened, MPI_Comm comm, const char *path, error *err);
+void checkpoint_close(checkpoint *c);
+
+/* Reads the whole file, a share per rank, and compares it with the manifest's checksums.
+ * Collective on comm. STATUS_INPUT with the byte range and the tensor that is damaged. */
+status checkpoint_verify(const checkpoint *c, MPI_Comm comm, error *err);
+
+int64_t checkpoint_step(const checkpoint *c);
+
+/* The tensors, in the order they were given to checkpoint_save, /train/… and /config last.
+ * Borrowed. checkpoint_find gives NULL when there is none of that name. */
+int64_t checkpoint_tensors(const checkpoint *c);
+const checkpoint_tensor *checkpoint_tensor_at(const checkpoint *c, int64_t index);
+const checkpoint_tensor *checkpoint_find(const checkpoint *c, const char *name);
+int64_t checkpoint_elements(const checkpoint_tensor *tensor);
+
+/* CRC32C of the tensor's bytes, from the manifest: equal tensors have equal digests. */
+uint32_t checkpoint_digest(const checkpoint *c, const char *name);
+
+/* Reads `count` elements from `first` on into dst. Local: any rank, any range, any order.
+ * STATUS_INPUT when the tensor is missing, is of another type or is shorter. */
+status checkpoint_read(const checkpoint *c, const char *name, checkpoint_type type, int64_t first,
+                       int64_t count, void *dst, error *err);
+
+/* The item /train/NAME. Local. */
+status checkpoint_read_item(const checkpoint *c, const char *name, int64_t *value, error *err);
+
+/* The configuration's text, NUL-terminated. Local. The caller frees it. */
+status checkpoint_read_config(const checkpoint *c, char **text, error *err);
+
+#endif
