@@ -36,7 +36,8 @@ static bool place_by_number(const int32_t *number, int64_t count, int64_t length
 static int32_t gap_cost(const int32_t *number, int64_t i) {
     if (i == 0)
         return 0;
-    return (int64_t)number[i] - number[i - 1] == 1 ? GAP_ELSEWHERE : GAP_AT_JUMP;
+    const int64_t jump = (int64_t)number[i] - number[i - 1]; /* 0: an insertion code */
+    return jump == 0 || jump == 1 ? GAP_ELSEWHERE : GAP_AT_JUMP;
 }
 
 /* Dynamic program over (residue i, item j). score[j]: best with residues 0..i placed, i at or

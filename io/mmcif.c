@@ -408,8 +408,10 @@ static status read_loop_head(mmcif_reader *r, category *what, int *field, int *c
 static status read_loop(mmcif_reader *r, error *err) {
     category what;
     int field[MAX_COLUMNS], columns, at = 0;
+    int64_t line = 0; /* where the row begins */
     TRY(read_loop_head(r, &what, field, &columns, err));
     while (at_value(r)) {
+        line = at == 0 ? r->lexer.line : line;
         if (field[at] >= 0)
             r->row[field[at]] = r->token;
         if (++at == columns) {
@@ -419,12 +421,13 @@ static status read_loop(mmcif_reader *r, error *err) {
         }
         TRY(advance(r, err));
     }
-    if (at != 0)
-        return cif_lexer_refuse(&r->lexer, err,
-                                "the number of values of a loop is not a multiple of its %d "
-                                "columns: the last row has %d. Is the file cut short?",
-                                columns, at);
-    return STATUS_OK;
+    if (at == 0)
+        return STATUS_OK;
+    r->lexer.line = line;
+    return cif_lexer_refuse(&r->lexer, err,
+                            "the number of values of a loop is not a multiple of its %d columns: "
+                            "the last row, which begins here, has %d. Is the file cut short?",
+                            columns, at);
 }
 
 static status read_pair(mmcif_reader *r, error *err) {

@@ -20,7 +20,7 @@ function write_trace(    file, n, i, r, phase, x, y, z, rise, turn, radius, left
     file = OUT "/" acc ".pdb"
     n = length(seq)
     for (i = 1; i <= length(acc); i++) phase += code[substr(acc, i, 1)] * i
-    printf "HEADER    SYNTHETIC TRACE\n" > file
+    printf "HEADER    SYNTHETIC\n" > file
     printf "DBREF  %-4s A %4d  %4d  UNP    %-8s %-12s %5d  %5d\n", "XXXX", 1, n, acc, acc, 1, n > file
     for (i = 1; i <= n; i++) {
         if ((i - 1) % 13 == 0) printf "SEQRES %3d A %4d ", int((i - 1) / 13) + 1, n > file

@@ -55,7 +55,7 @@ static void log_inputs(const building *b, int size) {
     int64_t compressed = 0;
     for (int64_t i = 0; i < b->inputs.entry_files; i++)
         compressed += b->inputs.files[i].compressed;
-    log_info("reading %lld entry files and %lld structure files on %d ranks",
+    log_info("reading %lld entry files and %lld structure files on %d rank%s",
              (long long)b->inputs.entry_files, (long long)(b->inputs.count - b->inputs.entry_files),
              size);
     if (compressed > 0 && compressed < size && size > 1)

@@ -8,8 +8,8 @@
 
 /* Groups are found by counting: every STRIDE captions the number of groups so far is noted, and the
  * rest is a walk of at most STRIDE captions. A table of all groups would cost 8 bytes each on every
- * rank; this costs 1/32 byte a caption. */
-enum { STRIDE = 256 };
+ * rank; this costs 1/8 byte a caption. */
+enum { STRIDE = 64 };
 
 enum { SPLIT_TRAIN = 0 };
 

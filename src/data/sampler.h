@@ -45,7 +45,7 @@ typedef struct sampler {
     int64_t groups;
     int64_t groups_per_step;       /* n = max(1, round(global_batch / mean captions of a group)) */
     int64_t most_samples;          /* a batch never has more */
-    struct sampler_tables *tables; /* owned: 8 bytes per 256 captions, and the batch's arrays */
+    struct sampler_tables *tables; /* owned: 8 bytes per 64 captions, and the batch's arrays */
 } sampler;
 
 /* Counts the groups. STATUS_INPUT when the dataset has no caption to train on or train.chunks is no

@@ -33,7 +33,7 @@ typedef struct part {
 static void part_begin(const sequence *s, int64_t g, int64_t index, part *p) {
     const attention_shape *shape = s->shape;
     const int64_t group = shape->H / shape->K, d = shape->d, inner = s->keys - 2;
-    const int64_t left = s->queries - index / group * ATTENTION_QUERIES;
+    const int64_t left = s->queries - index / group * ATTENTION_QUERIES, width = tile_width(d);
     p->head = g * group + index % group;
     p->row = index / group * ATTENTION_QUERIES;
     p->tile = (attention_tile){.first_query = s->keys - s->queries + p->row,
@@ -47,7 +47,7 @@ static void part_begin(const sequence *s, int64_t g, int64_t index, part *p) {
     for (int64_t i = 0; i < p->tile.queries; i++) {
         p->max[i] = (real)-INFINITY;
         p->sum[i] = 0;
-        for (int64_t j = 0; j < tile_width(d); j++)
+        for (int64_t j = 0; j < width; j++)
             p->out[i * ATTENTION_WIDTH + j] = 0;
     }
 }
@@ -63,12 +63,13 @@ static void softmax_row(part *p, int64_t i, real *row, int64_t columns) {
     const real tile_max = vec_max(row, columns);
     const real max = tile_max > p->max[i] ? tile_max : p->max[i];
     const real shrink = vec_exp(p->max[i] - max);
+    const int64_t width = shrink == 1 ? 0 : tile_width(p->tile.d);
     real *out = p->out + i * ATTENTION_WIDTH;
     for (int64_t j = 0; j < columns; j++)
         row[j] = vec_exp(row[j] - max);
     p->sum[i] = p->sum[i] * (double)shrink + vec_sum(row, columns);
     p->max[i] = max;
-    for (int64_t j = 0; j < tile_width(p->tile.d); j++)
+    for (int64_t j = 0; j < width; j++)
         out[j] *= shrink;
 }
 

@@ -52,18 +52,20 @@ void tile_multiply(const tile_product *p) {
 
 void tile_load(const real *from, int64_t from_row, int64_t rows, int64_t cols, real scale, real *to,
                int64_t to_row) {
+    const int64_t width = tile_width(cols);
     for (int64_t i = 0; i < rows; i++) {
         for (int64_t j = 0; j < cols; j++)
             to[i * to_row + j] = scale * from[i * from_row + j];
-        for (int64_t j = cols; j < tile_width(cols); j++)
+        for (int64_t j = cols; j < width; j++)
             to[i * to_row + j] = 0;
     }
 }
 
 void tile_load_transposed(const real *from, int64_t from_row, int64_t rows, int64_t cols, real *to,
                           int64_t to_row) {
+    const int64_t width = tile_width(rows);
     for (int64_t j = 0; j < cols; j++)
-        for (int64_t i = rows; i < tile_width(rows); i++)
+        for (int64_t i = rows; i < width; i++)
             to[j * to_row + i] = 0;
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++)

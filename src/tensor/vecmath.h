@@ -172,21 +172,13 @@ static inline double vec_dot3(const real *x, const real *y, const real *z, int64
     return vec_lanes_total(lane);
 }
 
-/* max x_i; −∞ for n = 0. */
+/* max x_i; −∞ for n = 0. A maximum is the same in any order. */
 static inline real vec_max(const real *x, int64_t n) {
-    real lane[VEC_LANES];
-    for (int j = 0; j < VEC_LANES; j++)
-        lane[j] = (real)-INFINITY;
-    int64_t i = 0;
-    for (; i + VEC_LANES <= n; i += VEC_LANES)
-        for (int j = 0; j < VEC_LANES; j++)
-            lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
-    for (int j = 0; i < n; i++, j++)
-        lane[j] = x[i] > lane[j] ? x[i] : lane[j];
-    for (int width = VEC_LANES / 2; width > 0; width /= 2)
-        for (int j = 0; j < width; j++)
-            lane[j] = lane[j + width] > lane[j] ? lane[j + width] : lane[j];
-    return lane[0];
+    real max = (real)-INFINITY;
+#pragma omp simd reduction(max : max)
+    for (int64_t i = 0; i < n; i++)
+        max = x[i] > max ? x[i] : max;
+    return max;
 }
 
 #endif

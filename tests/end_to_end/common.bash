@@ -25,6 +25,7 @@ JSON
     "$SEPIT" inspect "$world/dataset.h5" --text >"$world/corpus.txt" || fail "inspect --text"
     spm_train --input="$world/corpus.txt" --model_prefix="$world/tokenizer" --vocab_size=600 \
         --model_type=bpe --byte_fallback=true --character_coverage=1.0 \
+        --normalization_rule_name=identity --remove_extra_whitespaces=false \
         --max_sentence_length=100000 --hard_vocab_limit=false --minloglevel=2 >/dev/null 2>&1 ||
         fail "spm_train"
     cat >"$world/stage1.json" <<JSON

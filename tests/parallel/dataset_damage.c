@@ -23,7 +23,8 @@ typedef struct contents {
 static void fill(contents *c) {
     memset(c, 0, sizeof *c);
     for (int i = 0; i < P; i++) {
-        snprintf(c->accession[i], 16, "P0000%d", i);
+        memcpy(c->accession[i], "P00000", 6);
+        c->accession[i][5] = (char)('0' + i);
         c->offset[i + 1] = c->offset[i] + L + i;
         c->text_offset[i + 1] = c->text_offset[i] + i + 1;
         c->number[i] = i;
@@ -85,7 +86,7 @@ static void check_round_trip(const char *path) {
     for (int i = 0; i < P; i++) {
         uint8_t letters[L + P];
         float coord[(L + P) * 3];
-        char name[16], question[P + 1], text[P + 1];
+        char name[32], question[P + 1], text[P + 1];
         snprintf(name, sizeof name, "P0000%d", i);
         EXPECT(dataset_find(d, name) == i);
         /* A part of it: the first L − 1 residues. */

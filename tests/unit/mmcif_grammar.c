@@ -122,7 +122,7 @@ static void test_damage_is_refused(void) {
     EXPECT_REFUSED("data_1\n_a.b 1 2\n", "FILE:2: '2' stands where a tag");
     EXPECT_REFUSED("data_1\n_a.b _c.d 1\n", "FILE:2: the tag '_a.b' has no value");
     EXPECT_REFUSED("data_1\nloop_ 1\n", "FILE:2: loop_ is not followed by a tag");
-    EXPECT_REFUSED("data_1\nloop_ _a.b _c.d 1 2\n", "FILE:2: the loop mixes categories");
+    EXPECT_REFUSED("data_1\nloop_ _entry.id _c.d 1 2\n", "FILE:2: the loop mixes categories");
     EXPECT_REFUSED("data_1\nloop_\n_atom_site.Cartn_x\n1\n", "FILE:4: the atom_site table needs");
     EXPECT_REFUSED("data_1\n_a.b \x01\n", "FILE:2: the byte 0x01 does not belong");
     EXPECT_REFUSED("data_1\nloop_\n_entity_poly_seq.entity_id\n_entity_poly_seq.num\n"

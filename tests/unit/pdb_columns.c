@@ -78,8 +78,11 @@ static void test_alternate_locations(void) {
         "ATOM      7  CA ALYS A   3       5.000   2.000   3.000  0.30 11.00           C\n"
         "ATOM      8  CA BARG A   3       6.000   2.000   3.000  0.70 11.00           C\n"
         "ATOM      9  CA  TRP A   4       7.000   2.000   3.000  0.10 11.00           C\n"
-        "ATOM     10  CB BTRP A   4       7.000   2.000   3.000  0.90 11.00           C\n");
-    EXPECT_TEXT(letters_of(0), "ASRW");
+        "ATOM     10  CB BTRP A   4       7.000   2.000   3.000  0.90 11.00           C\n"
+        "ATOM     11  CA AALA A   5       8.000   2.000   3.000  0.50 11.00           C\n"
+        "ATOM     12  CB AALA A   5       8.000   2.000   3.000  0.50 11.00           C\n"
+        "ATOM     13  CA BGLY A   5       9.000   2.000   3.000  0.60 11.00           C\n");
+    EXPECT_TEXT(letters_of(0), "ASRWG");
     EXPECT_X(0, 0, 2);
     EXPECT_X(0, 1, 3);
     EXPECT_X(0, 2, 6);
@@ -139,19 +142,21 @@ static void test_declared_sequence(void) {
     EXPECT(c->links[1].begin == 315 && c->links[1].end == 523);
 }
 
-/* An insertion code breaks the numbers' rule: the program over names and jumps must find it. */
+/* An insertion code breaks the numbers' rule: the program over names and jumps must find that the
+ * missing residue lies between 11 and 13, not between 14 and 14A. */
 static void test_declared_sequence_with_insertion(void) {
     start(SEQRES_LINE);
     add_ca("ATOM", "GLY", "A  11 ", 1);
-    add_ca("ATOM", "ALA", "A  11A", 2);
-    add_ca("ATOM", "ALA", "A  12 ", 3);
-    add_ca("ATOM", "GLY", "A  20 ", 4);
+    add_ca("ATOM", "ALA", "A  13 ", 2);
+    add_ca("ATOM", "ALA", "A  14 ", 3);
+    add_ca("ATOM", "SER", "A  14A", 4);
     EXPECT_PARSED(made);
     EXPECT_TEXT(letters_of(0), "MGAAASGK");
     EXPECT_X(0, 1, 1);
-    EXPECT_X(0, 6, 4);
-    EXPECT_CHAINS(1);
-    EXPECT(structure.chains[0].present == 4);
+    EXPECT_X(0, 2, -1000);
+    EXPECT_X(0, 3, 2);
+    EXPECT_X(0, 4, 3);
+    EXPECT_X(0, 5, 4);
 }
 
 static void test_contradicted_sequence(void) {

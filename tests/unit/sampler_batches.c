@@ -239,6 +239,24 @@ static void check_balance(const dataset *d, int64_t chunks, int64_t global_batch
     sampler_destroy(&s);
 }
 
+/* Heaviest first, the two halves of a batch differ by half a percent on average; in the batch's
+ * order by three (measured on this batch). */
+static void check_halves(const dataset *d) {
+    sampler s = create(&SETTINGS, d);
+    sampler_batch batch;
+    double difference = 0, total = 0;
+    for (int64_t step = 0; step < 50; step++) {
+        sampler_draw(&s, step, &batch);
+        double half[2] = {0, 0};
+        for (int64_t i = 0; i < batch.count; i++)
+            half[i >= batch.offset[8]] += (double)weight(&batch.sample[i]);
+        difference += fabs(half[0] - half[1]);
+        total += half[0] + half[1];
+    }
+    EXPECT(difference / total < 0.01, "%g", difference / total);
+    sampler_destroy(&s);
+}
+
 static void check_structure(const dataset *d) {
     const double drops[] = {0, 0.15, 1};
     for (int k = 0; k < 3; k++) {
@@ -316,6 +334,7 @@ int main(void) {
     }
     check_balance(&d, 16, 8); /* fewer groups than chunks */
     check_balance(&d, 16, 512);
+    check_halves(&d);
     check_structure(&d);
     check_refusals(&d);
     check_one_caption(&d);
