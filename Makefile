@@ -24,7 +24,7 @@ PKG_HEADERS   = oneapi/dnnl/dnnl.h:libdnnl-dev
 # Real entries and structures for the demo and the tests, and the formatter of `format-check`.
 DATA_FILES    = /usr/share/EMBOSS/test/swiss/seq.dat:emboss-test \
                 /usr/share/doc/python-biopython-doc/Tests/PDB:python-biopython-doc \
-                /usr/share/doc/theseus-examples:theseus-examples
+                /usr/share/doc/theseus/examples:theseus-examples
 DEV_PROGRAMS  = clang-format:clang-format
 
 define DEPS_SCRIPT

@@ -57,7 +57,7 @@ static void log_inputs(const building *b, int size) {
         compressed += b->inputs.files[i].compressed;
     log_info("reading %lld entry files and %lld structure files on %d rank%s",
              (long long)b->inputs.entry_files, (long long)(b->inputs.count - b->inputs.entry_files),
-             size);
+             size, size == 1 ? "" : "s");
     if (compressed > 0 && compressed < size && size > 1)
         log_info("%lld of the entry files are compressed and read by one rank each; uncompressed "
                  "ones would be shared by all",
