@@ -2,7 +2,6 @@
 #include "io/h5.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,23 +82,10 @@ static status fill(hid_t file, const char *path, manifest *m, error *err) {
     return STATUS_OK;
 }
 
-/* A new file in memory, open for us and for HDF5, and already without a name. (HDF5 opens by name
- * only, and does not follow /proc/self/fd to a memfd.) */
-static status create_in_memory(int *fd, hid_t *file, char path[64], error *err) {
-    strcpy(path, "/dev/shm/sepit-checkpoint-XXXXXX");
-    *fd = mkostemp(path, O_CLOEXEC);
-    if (*fd < 0)
-        return error_set(err, STATUS_FAILED, "cannot create a file in /dev/shm: %s",
-                         strerror(errno));
-    const status code = h5_create(file, path, err);
-    unlink(path);
-    return code;
-}
-
 status checkpoint_create_skeleton(int *fd, manifest *m, error *err) {
-    char path[64];
+    char path[H5_MEMORY_PATH];
     hid_t file = H5I_INVALID_HID;
-    TRY(create_in_memory(fd, &file, path, err));
+    TRY(h5_create_in_memory(&file, fd, path, err));
     const status filled = fill(file, path, m, err);
     error closing = {0};
     const status closed = h5_close(file, path, &closing);

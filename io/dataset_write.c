@@ -4,8 +4,10 @@
 #include "io/h5.h"
 #include "parallel/agree.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { HEADER_BYTES = 1 << 20 /* more than names, attributes and alignment take */ };
@@ -52,29 +54,52 @@ static status fill_skeleton(hid_t file, const char *path, h5_array *arrays,
     return h5_write_text(file, path, "split_method", about->split_method, err);
 }
 
-/* Rank 0's part of creating: the file laid out, with all of its blocks. */
-static status lay_out(dataset_writer *w, const dataset_about *about, error *err) {
-    int64_t bytes = HEADER_BYTES, end = 0;
-    for (int a = 0; a < DATASET_ARRAYS; a++)
-        bytes += h5_array_bytes(&w->arrays[a]);
-    TRY(durable_make_folder(w->folder, err));
-    TRY(durable_check_space(w->folder, bytes, err));
+/* The header in memory, closed; the arrays know their addresses. */
+static status make_header(dataset_writer *w, const dataset_about *about, int *header, error *err) {
+    char path[H5_MEMORY_PATH];
     hid_t file = H5I_INVALID_HID;
-    TRY(h5_create(&file, w->partial, err));
-    const status filled = fill_skeleton(file, w->partial, w->arrays, about, err);
+    TRY(h5_create_in_memory(&file, header, path, err));
+    const status filled = fill_skeleton(file, path, w->arrays, about, err);
     error closing = {0};
-    const status closed = h5_close(file, w->partial, &closing);
+    const status closed = h5_close(file, path, &closing);
     TRY(filled);
-    if (closed != STATUS_OK)
-        return error_set(err, closed, "%s", closing.text);
+    return closed == STATUS_OK ? STATUS_OK : error_set(err, closed, "%s", closing.text);
+}
+
+/* The partial file: all of its blocks, then the header. */
+static status make_partial(dataset_writer *w, int header, error *err) {
+    struct stat info;
+    if (fstat(header, &info) != 0)
+        return error_set(err, STATUS_FAILED, "cannot look at the header: %s", strerror(errno));
+    int64_t end = info.st_size;
     for (int a = 0; a < DATASET_ARRAYS; a++)
         if (w->arrays[a].address + h5_array_bytes(&w->arrays[a]) > end)
             end = w->arrays[a].address + h5_array_bytes(&w->arrays[a]);
     int fd = -1;
-    TRY(durable_open(w->partial, 0, &fd, err));
-    const status reserved = durable_reserve(w->partial, fd, end, err);
-    const status shut = durable_close(w->partial, &fd, reserved == STATUS_OK ? err : &closing);
-    return reserved != STATUS_OK ? reserved : shut;
+    TRY(durable_open(w->partial, 1, &fd, err));
+    status code = durable_reserve(w->partial, fd, end, err);
+    if (code == STATUS_OK)
+        code = durable_copy_written(header, w->partial, fd, err);
+    error closing = {0};
+    const status closed = durable_close(w->partial, &fd, &closing);
+    TRY(code);
+    return closed == STATUS_OK ? STATUS_OK : error_set(err, closed, "%s", closing.text);
+}
+
+/* Rank 0's part of creating: the file laid out, with all of its blocks. */
+static status lay_out(dataset_writer *w, const dataset_about *about, error *err) {
+    int64_t bytes = HEADER_BYTES;
+    for (int a = 0; a < DATASET_ARRAYS; a++)
+        bytes += h5_array_bytes(&w->arrays[a]);
+    TRY(durable_make_folder(w->folder, err));
+    TRY(durable_check_space(w->folder, bytes, err));
+    int header = -1;
+    status code = make_header(w, about, &header, err);
+    if (code == STATUS_OK)
+        code = make_partial(w, header, err);
+    if (header >= 0)
+        close(header);
+    return code;
 }
 
 static char *join(const char *a, const char *b) {

@@ -132,6 +132,27 @@ status durable_read_at(const char *path, int fd, int64_t offset, void *data, int
     return STATUS_OK;
 }
 
+status durable_copy_written(int from, const char *path, int to, error *err) {
+    char buffer[65536];
+    struct stat info;
+    if (fstat(from, &info) != 0)
+        return fail(err, "copy the header to", path, errno);
+    for (off_t at = 0; at < info.st_size;) {
+        at = lseek(from, at, SEEK_DATA);
+        if (at < 0)
+            return errno == ENXIO ? STATUS_OK : fail(err, "copy the header to", path, errno);
+        const off_t hole = lseek(from, at, SEEK_HOLE);
+        for (const off_t end = hole < at ? info.st_size : hole; at < end;) {
+            const off_t left = end - at;
+            const int64_t bytes = left < (off_t)sizeof buffer ? left : (off_t)sizeof buffer;
+            TRY(durable_read_at("the header in memory", from, at, buffer, bytes, err));
+            TRY(durable_write_at(path, to, at, buffer, bytes, err));
+            at += bytes;
+        }
+    }
+    return STATUS_OK;
+}
+
 status durable_sync(const char *path, int fd, error *err) {
     return fsync(fd) == 0 ? STATUS_OK : fail(err, "bring to disk", path, errno);
 }

@@ -38,6 +38,10 @@ status durable_write_at(const char *path, int fd, int64_t offset, const void *da
 status durable_read_at(const char *path, int fd, int64_t offset, void *data, int64_t bytes,
                        error *err);
 
+/* Copies into the open file `to` what was ever written into the file `from`, to the same places;
+ * the holes between are passed over. */
+status durable_copy_written(int from, const char *path, int to, error *err);
+
 /* Returns when what was written is on disk. */
 status durable_sync(const char *path, int fd, error *err);
 

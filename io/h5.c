@@ -1,6 +1,7 @@
 #include "io/h5.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -85,6 +86,19 @@ status h5_create(hid_t *file, const char *path, error *err) {
         return error_set(err, STATUS_FAILED, "%s: cannot be created: %s", path,
                          reason != 0 ? strerror(reason) : "HDF5 refuses");
     return STATUS_OK;
+}
+
+/* HDF5 opens by name only, and does not follow /proc/self/fd to a memfd. */
+status h5_create_in_memory(hid_t *file, int *fd, char path[H5_MEMORY_PATH], error *err) {
+    strcpy(path, "/dev/shm/sepit-header-XXXXXX");
+    *file = H5I_INVALID_HID;
+    *fd = mkostemp(path, O_CLOEXEC);
+    if (*fd < 0)
+        return error_set(err, STATUS_FAILED, "cannot create a file in /dev/shm: %s",
+                         strerror(errno));
+    const status code = h5_create(file, path, err);
+    unlink(path);
+    return code;
 }
 
 status h5_close(hid_t file, const char *path, error *err) {

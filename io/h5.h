@@ -48,6 +48,13 @@ status h5_open(hid_t *file, const char *path, error *err);
 status h5_create(hid_t *file, const char *path, error *err);
 status h5_close(hid_t file, const char *path, error *err);
 
+enum { H5_MEMORY_PATH = 64 };
+/* Creates a file in memory, already without a name; *fd reads what HDF5 has written once the file
+ * is closed, and is the caller's to close, also after a failure (−1: there is none). So no full
+ * disk can fail HDF5, which crashes in MPI_Finalize after a write that failed. `path` names it in
+ * messages. Local. */
+status h5_create_in_memory(hid_t *file, int *fd, char path[H5_MEMORY_PATH], error *err);
+
 /* Makes the group. / Makes the array described, without writing to it, and fills in its address
  * (valid once the file is closed). Local. */
 status h5_make_group(hid_t file, const char *path, const char *name, error *err);

@@ -27,7 +27,9 @@ template <typename Work> bool guarded(char *message, Work work) noexcept {
         const sentencepiece::util::Status status = work();
         if (status.ok())
             return true;
-        say(message, status.error_message());
+        /* Its own checks speak of lines of its source, which help nobody. */
+        const bool internal = std::strstr(status.error_message(), ".cc(") != nullptr;
+        say(message, internal ? "the library cannot parse it" : status.error_message());
     } catch (const std::exception &failure) {
         say(message, failure.what());
     } catch (...) {

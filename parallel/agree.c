@@ -63,3 +63,11 @@ int comm_size(MPI_Comm comm) {
     MPI_TRY(MPI_Comm_size(comm, &size));
     return size;
 }
+
+int comm_node_size(MPI_Comm comm) {
+    MPI_Comm node = MPI_COMM_NULL;
+    MPI_TRY(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
+    const int size = comm_size(node);
+    MPI_TRY(MPI_Comm_free(&node));
+    return size;
+}

@@ -37,5 +37,7 @@ void comm_gather(MPI_Comm comm, const void *mine, size_t bytes, void *all);
 
 int comm_rank(MPI_Comm comm);
 int comm_size(MPI_Comm comm);
+/* How many ranks of comm share this rank's node. Collective. */
+int comm_node_size(MPI_Comm comm);
 
 #endif

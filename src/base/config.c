@@ -291,17 +291,21 @@ static status read_text(const char *path, char **text, error *err) {
             buffer = realloc(buffer, capacity);
             CHECK(buffer != NULL && capacity < (1u << 28), "The config %s is too large.", path);
         }
+        errno = 0;
         got = fread(buffer + size, 1, capacity - size - 1, file);
     }
-    const bool failed = ferror(file) != 0;
+    const int failure = ferror(file) ? errno : 0;
     fclose(file);
     buffer[size] = '\0';
     *text = buffer;
-    if (failed || strlen(buffer) != size) {
-        free(buffer);
-        return error_set(err, STATUS_INPUT, "the config %s is not a text file", path);
-    }
-    return STATUS_OK;
+    if (failure == 0 && strlen(buffer) == size)
+        return STATUS_OK;
+    free(buffer);
+    *text = NULL;
+    if (failure != 0)
+        return error_set(err, STATUS_INPUT, "cannot read the config %s: %s", path,
+                         strerror(failure));
+    return error_set(err, STATUS_INPUT, "the config %s is not a text file", path);
 }
 
 static status read_file(config *c, const char *path, error *err) {
@@ -332,6 +336,10 @@ static void take_override(config *c, const char *word, error *err) {
     CHECK(equals != NULL, "%s is not key=value.", word);
     char name[256];
     snprintf(name, sizeof name, "%.*s", (int)(equals - word), word);
+    if (name[0] == '\0') {
+        error_append(err, STATUS_INPUT, "command line: \"%s\" has no key before its =", word);
+        return;
+    }
     const int64_t i = find_key(c, name);
     if (i < 0) {
         error_append(err, STATUS_INPUT, "command line: there is no key %s; did you mean %s?", name,

@@ -40,14 +40,17 @@ static status allocate(subject *s, int64_t L, bool coord, error *err) {
 /* The letters of the first record of a FASTA text. */
 static status read_fasta(subject *s, const char *text, const char *path, error *err) {
     const char *at = text + strcspn(text, "\n");
+    int64_t line = 1;
     TRY(allocate(s, (int64_t)strlen(at), false, err));
     s->L = 0;
     for (; *at != '\0' && *at != '>'; at++) {
+        line += *at == '\n';
         if (isalpha((unsigned char)*at))
             s->letters[s->L++] = (uint8_t)toupper((unsigned char)*at);
         else if (!isspace((unsigned char)*at) && *at != '*' && *at != '-')
-            return error_set(err, STATUS_INPUT, "%s: the sequence holds '%c', which is no residue",
-                             path, *at);
+            return error_set(err, STATUS_INPUT,
+                             "%s:%lld: the sequence holds '%c'; residues are letters", path,
+                             (long long)line, isprint((unsigned char)*at) ? *at : '?');
     }
     if (s->L == 0)
         return error_set(err, STATUS_INPUT, "%s: the first FASTA record has no sequence", path);
@@ -78,12 +81,28 @@ static status read_structure(subject *s, const char *text, size_t size, const ch
     return code;
 }
 
+/* Whether the first line is one word of letters, as of a sequence without its FASTA header. */
+static bool is_bare_word(const char *text) {
+    const size_t letters = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz*-");
+    return letters > 0 && (text[letters] == '\0' || isspace((unsigned char)text[letters])) &&
+           strcspn(text, "\n") <= letters + 1;
+}
+
 static status read_file(subject *s, const char *path, error *err) {
     char *text = NULL;
     size_t size = 0;
     TRY(inflate_file(path, &text, &size, err));
-    const status code =
-        text[0] == '>' ? read_fasta(s, text, path, err) : read_structure(s, text, size, path, err);
+    const char *start = text + strspn(text, " \t\r\n");
+    const bool fasta = *start == '>';
+    status code = STATUS_OK;
+    if (fasta)
+        code = read_fasta(s, start, path, err);
+    else if (*start == '\0' || is_bare_word(start))
+        code = error_set(err, STATUS_INPUT,
+                         "%s: this is no FASTA file (which begins with >), nor PDB, nor mmCIF%s",
+                         path, *start == '\0' ? "; it is empty" : "");
+    else
+        code = read_structure(s, text, size, path, err);
     free(text);
     return code;
 }

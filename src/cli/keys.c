@@ -9,9 +9,10 @@ enum {
     DATA = COMMAND_TRAIN | COMMAND_SCORE
 };
 
-/* Any number at or above zero; at or above one. */
+/* Any number at or above zero. */
 #define FROM_ZERO 0, 1e18
-#define FROM_ONE  1, 1e18
+/* A width or a number of heads: products of three of them still count in 64 bits. */
+#define SIZE 1, 1e6
 
 const config_key sepit_keys[] = {
     {"run.dir", CONFIG_PATH, "run", 0, 0, NULL, MODEL,
@@ -41,14 +42,14 @@ const config_key sepit_keys[] = {
 
     {"model.structure", CONFIG_BOOL, "on", 0, 0, NULL, MODEL, "structure module on or off"},
     {"model.encoder.layers", CONFIG_INT, "6", 2, 1000, NULL, MODEL, "ESM-2 blocks"},
-    {"model.encoder.width", CONFIG_INT, "320", FROM_ONE, NULL, MODEL, "ESM-2 width"},
-    {"model.encoder.heads", CONFIG_INT, "20", FROM_ONE, NULL, MODEL, "ESM-2 attention heads"},
-    {"model.encoder.ffn", CONFIG_INT, "1280", FROM_ONE, NULL, MODEL, "ESM-2 feed-forward width"},
+    {"model.encoder.width", CONFIG_INT, "320", SIZE, NULL, MODEL, "ESM-2 width"},
+    {"model.encoder.heads", CONFIG_INT, "20", SIZE, NULL, MODEL, "ESM-2 attention heads"},
+    {"model.encoder.ffn", CONFIG_INT, "1280", SIZE, NULL, MODEL, "ESM-2 feed-forward width"},
     {"model.llm.layers", CONFIG_INT, "4", 1, 1000, NULL, MODEL, "Llama blocks"},
-    {"model.llm.width", CONFIG_INT, "256", FROM_ONE, NULL, MODEL, "Llama width"},
-    {"model.llm.heads", CONFIG_INT, "4", FROM_ONE, NULL, MODEL, "Llama query heads"},
-    {"model.llm.kv_heads", CONFIG_INT, "2", FROM_ONE, NULL, MODEL, "Llama key/value heads"},
-    {"model.llm.ffn", CONFIG_INT, "768", FROM_ONE, NULL, MODEL, "Llama feed-forward width"},
+    {"model.llm.width", CONFIG_INT, "256", SIZE, NULL, MODEL, "Llama width"},
+    {"model.llm.heads", CONFIG_INT, "4", SIZE, NULL, MODEL, "Llama query heads"},
+    {"model.llm.kv_heads", CONFIG_INT, "2", SIZE, NULL, MODEL, "Llama key/value heads"},
+    {"model.llm.ffn", CONFIG_INT, "768", SIZE, NULL, MODEL, "Llama feed-forward width"},
     {"model.llm.norm_eps", CONFIG_REAL, "1e-5", 0, 1, NULL, MODEL, "epsilon of RMSNorm"},
     {"model.llm.rotary_base", CONFIG_REAL, "10000", 1, 1e9, NULL, MODEL, "rotary base"},
     {"model.llm.tied", CONFIG_BOOL, "off", 0, 0, NULL, MODEL, "output head shares the embedding"},
@@ -57,7 +58,7 @@ const config_key sepit_keys[] = {
      "inputs of matrix products; sums are fp32 either way"},
 
     {"train.steps", CONFIG_INT, "1000", 1, 1e12, NULL, COMMAND_TRAIN, "optimizer steps"},
-    {"train.global_batch", CONFIG_INT, "64", 1, 1e9, NULL, COMMAND_TRAIN,
+    {"train.global_batch", CONFIG_INT, "64", 1, 1e7, NULL, COMMAND_TRAIN,
      "samples of one step over all ranks, on average"},
     {"train.chunks", CONFIG_INT, "16", 1, 1048576, NULL, COMMAND_TRAIN,
      "chunks a global batch is cut into (a power of two, at least the number of ranks)"},

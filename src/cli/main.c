@@ -3,11 +3,13 @@
  * Every rank parses the same words, loads the same config and runs the same command. A mistake
  * is found by all ranks alike, printed once, and becomes the exit code of the job.
  */
+#include "io/durable.h"
 #include "parallel/agree.h"
 #include "src/base/log.h"
 #include "src/cli/command.h"
 #include "src/cli/keys.h"
 
+#include <ctype.h>
 #include <mpi.h>
 #include <omp.h>
 #include <stdio.h>
@@ -17,21 +19,23 @@
 typedef struct command {
     const char *name, *usage, *does;
     unsigned bit;
+    const char *flags; /* that it takes, each between spaces */
     status (*run)(const command_input *in, error *err);
 } command;
 
 static const command commands[] = {
     {"build", "CONFIG.json [key=value …]", "UniProt entries and structures → dataset",
-     COMMAND_BUILD, command_build},
-    {"inspect", "FILE [--json] [--text] [--protein ACC]", "what is in a dataset or checkpoint",
-     COMMAND_INSPECT, command_inspect},
+     COMMAND_BUILD, "", command_build},
+    {"inspect", "FILE [--json] [--text] [--protein ACC]", "what is in a dataset", COMMAND_INSPECT,
+     " --json --text --protein ", command_inspect},
     {"train", "CONFIG.json [key=value …]", "trains one stage into its run folder", COMMAND_TRAIN,
-     command_train},
+     "", command_train},
     {"score", "CONFIG.json [--limit N] [--output FILE]",
-     "negative log-likelihood of every answer, JSONL", COMMAND_SCORE, command_score},
+     "negative log-likelihood of every answer, JSONL", COMMAND_SCORE, " --limit --output ",
+     command_score},
     {"generate", "CONFIG.json --protein ACC|FILE --question TEXT [--json]", "answers a question",
-     COMMAND_GENERATE, command_generate},
-    {"bench", "[--json]", "speed of kernels, training step and builder", COMMAND_BENCH,
+     COMMAND_GENERATE, " --protein --question --json ", command_generate},
+    {"bench", "[--json]", "speed of kernels, training step and builder", COMMAND_BENCH, " --json ",
      command_bench},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
@@ -69,8 +73,17 @@ static void print_help(const command *about) {
         "exit: 0 done, 1 failed, 2 usage, config or input error, 75 stopped after a checkpoint\n");
 }
 
+static bool takes_flag(const command *c, const char *flag) {
+    char word[32];
+    const int length = snprintf(word, sizeof word, " %s ", flag);
+    return length < (int)sizeof word && strstr(c->flags, word) != NULL;
+}
+
 /* Takes one --flag; `value` is the word after it. *used says how many words it took. */
 static status take_flag(words *w, const char *flag, const char *value, int *used, error *err) {
+    if (!takes_flag(w->command, flag))
+        return error_set(err, STATUS_INPUT, "sepit %s has no flag %s; usage: sepit %s %s",
+                         w->command->name, flag, w->command->name, w->command->usage);
     *used = 1;
     bool *truth = strcmp(flag, "--json") == 0   ? &w->flags.json
                   : strcmp(flag, "--text") == 0 ? &w->flags.text
@@ -79,19 +92,13 @@ static status take_flag(words *w, const char *flag, const char *value, int *used
         *truth = true;
         return STATUS_OK;
     }
+    if (value == NULL)
+        return error_set(err, STATUS_INPUT, "%s needs a value after it", flag);
+    *used = 2;
     const char **text = strcmp(flag, "--protein") == 0    ? &w->flags.protein
                         : strcmp(flag, "--question") == 0 ? &w->flags.question
                         : strcmp(flag, "--output") == 0   ? &w->flags.output
                                                           : NULL;
-    const bool limit = strcmp(flag, "--limit") == 0;
-    if (text == NULL && !limit)
-        return error_set(
-            err, STATUS_INPUT,
-            "there is no flag %s; known: --json --text --protein --question --output --limit",
-            flag);
-    if (value == NULL)
-        return error_set(err, STATUS_INPUT, "%s needs a value after it", flag);
-    *used = 2;
     if (text != NULL) {
         *text = value;
         return STATUS_OK;
@@ -109,6 +116,15 @@ static bool has_suffix(const char *text, const char *suffix) {
     return n >= m && strcmp(text + n - m, suffix) == 0;
 }
 
+/* key=value, and not a path that holds a '=' somewhere. */
+static bool is_override(const char *word) {
+    const char *equals = strchr(word, '=');
+    for (const char *at = word; equals != NULL && at < equals; at++)
+        if (!isalnum((unsigned char)*at) && strchr("._-", *at) == NULL)
+            return false;
+    return equals != NULL;
+}
+
 static status parse_words(words *w, int argc, char **argv, error *err) {
     w->command = find_command(argv[1]);
     if (w->command == NULL)
@@ -119,7 +135,7 @@ static status parse_words(words *w, int argc, char **argv, error *err) {
         const char *word = argv[i];
         if (strncmp(word, "--", 2) == 0) {
             TRY(take_flag(w, word, i + 1 < argc ? argv[i + 1] : NULL, &used, err));
-        } else if (strchr(word, '=') != NULL) {
+        } else if (is_override(word)) {
             if (w->override_count == (int)(sizeof w->overrides / sizeof w->overrides[0]))
                 return error_set(err, STATUS_INPUT, "more than %d key=value words",
                                  w->override_count);
@@ -146,6 +162,14 @@ static void choose_threads(void) {
         omp_set_num_threads(1);
 }
 
+/* What was printed must have arrived: a full disk shows here at the latest. */
+static status flush_output(status code, error *err) {
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || code != STATUS_OK)
+        return code;
+    return error_set(err, STATUS_FAILED,
+                     "cannot write all of the standard output; is the disk full?");
+}
+
 static status run_command(int argc, char **argv, error *err) {
     words w = {0};
     config *loaded = NULL;
@@ -156,8 +180,57 @@ static status run_command(int argc, char **argv, error *err) {
     if (code == STATUS_OK) {
         const command_input in = {MPI_COMM_WORLD, loaded, w.flags};
         code = w.command->run(&in, err);
+        code = agree(MPI_COMM_WORLD, flush_output(code, err), err);
     }
     config_destroy(loaded);
+    return code;
+}
+
+static bool is_help(const char *word) {
+    return strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+/* Whether help is asked for, in whatever place a hand puts it; *about is the word that names the
+ * command, or NULL. */
+static bool wants_help(int argc, char **argv, const char **about) {
+    *about = NULL;
+    if (argc < 2)
+        return true;
+    if (is_help(argv[1])) {
+        *about = argc > 2 ? argv[2] : NULL;
+        return true;
+    }
+    *about = argv[1];
+    for (int i = 2; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return false;
+}
+
+/* Help must work where MPI does not (a login node), so MPI cannot say who is first of many. */
+static bool is_first_process(void) {
+    static const char *const ranks[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"};
+    for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
+        const char *rank = getenv(ranks[i]);
+        if (rank != NULL && strcmp(rank, "0") != 0)
+            return false;
+    }
+    return true;
+}
+
+static status help(bool asked, const char *about) {
+    const command *known = about == NULL ? NULL : find_command(about);
+    error err = {0};
+    status code = asked ? STATUS_OK : STATUS_INPUT;
+    if (is_first_process())
+        print_help(known);
+    if (about != NULL && known == NULL)
+        code =
+            error_set(&err, STATUS_INPUT, "there is no command %s; the list above is all", about);
+    else
+        code = flush_output(code, &err);
+    if (err.text[0] != '\0' && is_first_process())
+        log_error("%s", err.text);
     return code;
 }
 
@@ -170,12 +243,11 @@ static void prepare_environment(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 2 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0) {
-        const command *about = argc > 2 ? find_command(argv[2]) : NULL;
-        print_help(about);
-        return argc < 2 || (argc > 2 && about == NULL) ? STATUS_INPUT : STATUS_OK;
-    }
+    const char *about = NULL;
+    if (wants_help(argc, argv, &about))
+        return help(argc >= 2, about);
     prepare_environment();
+    durable_prepare();
     choose_threads();
     int provided = 0;
     MPI_TRY(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided));

@@ -10,6 +10,8 @@ status command_train(const command_input *in, error *err) {
         code = loop_run(&t, err);
     if (code == STATUS_OK)
         log_info("done: %lld steps; the run is in %s", (long long)t.state.step, t.folder.path);
+    else
+        run_folder_note_failure(&t.folder, err);
     trainer_destroy(&t);
     return code;
 }

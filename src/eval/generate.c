@@ -26,6 +26,21 @@ static real *embed_prompt(const inference *f, const text_batch *text, const real
     return x;
 }
 
+/* Whether the prompt's embedded rows, the cache of prompt and answer, and the answer's ids fit. */
+static status check_answer_memory(const inference *f, int64_t T, int64_t max_tokens, error *err) {
+    const llama_config *c = &f->model.config.llm;
+    const size_t need = arena_bytes(T + 1, (size_t)c->D * sizeof(real)) +
+                        llama_cache_bytes(c, T + max_tokens) +
+                        arena_bytes(max_tokens, sizeof(int32_t)) + 3 * 64;
+    if (need <= f->batch.capacity - f->batch.used)
+        return STATUS_OK;
+    return error_set(err, STATUS_FAILED,
+                     "an answer of up to %lld tokens needs %.1f GiB for its keys and values, but "
+                     "the machine has %.1f GiB: lower generate.max_tokens",
+                     (long long)max_tokens, (double)need / (1 << 30),
+                     (double)f->batch.capacity / (1 << 30));
+}
+
 /* Decodes into ids [max_tokens]; returns how many. x [T,D] is the prompt. */
 static int64_t decode_tokens(inference *f, const real *x, int64_t T, int64_t max_tokens,
                              int32_t *ids, bool *finished) {
@@ -79,6 +94,7 @@ status generate_answer(inference *f, const pack_protein *protein, const char *qu
                          "is %lld",
                          (long long)packed.counts.longest_needed, (long long)f->packing.max_text);
     TRY(inference_check_memory(f, &packed.counts, err));
+    TRY(check_answer_memory(f, packed.batch.text.offset[1], max_tokens, err));
     arena_reset(&f->activations, 0);
     const real *vectors = sepit_encode(&f->nn, &f->model, &packed.batch.protein);
     const real *x = embed_prompt(f, &packed.batch.text, vectors, &f->batch);

@@ -45,14 +45,15 @@ static status prepare(inference *f, const config *c, error *err) {
     f->nn.activations = &f->activations;
     f->nn.scratch = &f->scratch;
     const sepit_config sizes = setup_model_config(c, f->tokenizer.rows);
-    TRY(sepit_declare(&f->model, &sizes, err));
-    return params_allocate(&f->model.params, f->bf16, err);
+    return sepit_declare(&f->model, &sizes, err);
 }
 
 status inference_create(inference *f, MPI_Comm comm, const config *c, error *err) {
     *f = (inference){0};
     params_init(&f->model.params);
     TRY(agree(comm, prepare(f, c, err), err));
+    TRY(setup_check_memory(comm, &f->model.params, sizeof(real), err));
+    TRY(agree(comm, params_allocate(&f->model.params, f->bf16, err), err));
     return load_checkpoint(f, comm, c, err);
 }
 

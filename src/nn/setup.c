@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 sepit_config setup_model_config(const config *c, int64_t vocabulary) {
     return (sepit_config){
@@ -40,6 +41,22 @@ char *setup_checkpoint_folder(const config *c) {
 
 checkpoint_type setup_real_type(void) {
     return sizeof(real) == sizeof(double) ? CHECKPOINT_F64 : CHECKPOINT_F32;
+}
+
+status setup_check_memory(MPI_Comm comm, const params *p, double bytes, error *err) {
+    const double gib = 1 << 30;
+    const double machine = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGE_SIZE);
+    const double need = (double)p->elements * bytes;
+    const int ranks = comm_node_size(comm);
+    status code = STATUS_OK;
+    if (need * ranks > machine)
+        code =
+            error_set(err, STATUS_FAILED,
+                      "a model of %.4g parameters needs %.1f GiB a rank before the first chunk "
+                      "runs, and this node has %.1f GiB for %d rank%s: lower model.*, or use "
+                      "more nodes",
+                      (double)p->elements, need / gib, machine / gib, ranks, ranks == 1 ? "" : "s");
+    return agree(comm, code, err);
 }
 
 void setup_tensor_name(char name[CHECKPOINT_NAME], const char *kind, const param *tensor) {

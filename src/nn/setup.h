@@ -19,6 +19,11 @@ char *setup_checkpoint_folder(const config *c);
 /* The type in which this build stores a `real`. */
 checkpoint_type setup_real_type(void);
 
+/* STATUS_FAILED when a rank that keeps `bytes` for each declared parameter, times the ranks of its
+ * node, needs more than the node's memory: a sentence instead of a killed job. Collective on comm;
+ * fails on all ranks alike. */
+status setup_check_memory(MPI_Comm comm, const params *p, double bytes, error *err);
+
 /* Name of a parameter in a checkpoint: /KIND/NAME, KIND "model", "optimizer/m" or "optimizer/v". */
 void setup_tensor_name(char name[CHECKPOINT_NAME], const char *kind, const param *tensor);
 

@@ -7,10 +7,11 @@
 int gradients_arrays(int64_t chunks, bool exact) {
     if (!exact)
         return 1;
-    int levels = 0; /* floor(log2(chunks)) + 1 subtrees can wait, beside the chunk that runs */
+    /* While chunk 2^k runs, k subtrees of the chunks before it wait: k + 1 arrays. */
+    int levels = 0;
     for (int64_t n = chunks; n > 0; n /= 2)
         levels++;
-    return levels + 1;
+    return levels > 0 ? levels : 1;
 }
 
 status gradients_create(gradients *g, int64_t storage, int64_t chunks, bool exact, error *err) {

@@ -4,7 +4,7 @@
  * binary counter: two finished subtrees of equal size become one. So a rank that owns an aligned
  * block of 2^k chunks ends with exactly that block's subtree, and the sum over ranks
  * (parallel/shard.h) continues the same tree: the bits do not depend on the number of ranks.
- * Memory: log2(chunks per rank) + 2 arrays at most, used from the first time they are needed on.
+ * Memory: log2(chunks per rank) + 1 arrays at most, used from the first time they are needed on.
  * With exact = false there is one array, and chunks are added to it as they come.
  */
 #ifndef SEPIT_TRAIN_GRADIENTS_H

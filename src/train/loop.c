@@ -68,6 +68,15 @@ static status pack_chunks(trainer *t, int64_t counts[COUNTS], error *err) {
     return STATUS_OK;
 }
 
+/* Tokens that the longest prompt of this rank's chunks needs, before its answer. */
+static int64_t longest_prompt(const trainer *t) {
+    int64_t longest = 0;
+    for (int64_t i = 0; i < t->end_chunk - t->first_chunk; i++)
+        if (t->chunk[i].counts.longest_needed > longest)
+            longest = t->chunk[i].counts.longest_needed;
+    return longest;
+}
+
 /* Forward and backward of this rank's chunks; their losses into t->chunk_loss. Local. */
 static void run_chunks(trainer *t, int64_t supervised) {
     const real scale = supervised > 0 ? (real)(1.0 / (double)supervised) : 0;
@@ -97,9 +106,10 @@ static status run_step(trainer *t, step_metrics *m, error *err) {
     comm_sum(t->comm, counts, COUNTS);
     if (counts[COUNT_SAMPLES] == 0)
         return error_set(err, STATUS_INPUT,
-                         "no sample of step %lld has room for an answer: data.max_text=%lld is too "
-                         "small for the question and the system sentence",
-                         (long long)t->state.step + 1, (long long)config_int(c, "data.max_text"));
+                         "no sample of step %lld has room for an answer: data.max_text is %lld, "
+                         "but questions with the system sentence have up to %.0f tokens",
+                         (long long)t->state.step + 1, (long long)config_int(c, "data.max_text"),
+                         comm_max(t->comm, (double)longest_prompt(t)));
     const double counted = clock_seconds();
     run_chunks(t, counts[COUNT_SUPERVISED]);
     const double computed = clock_seconds();
@@ -165,6 +175,7 @@ status loop_run(trainer *t, error *err) {
                  (long long)steps);
         return STATUS_OK;
     }
+    TRY(save_check_room(&t->optimizer, t->folder.checkpoints, err));
     progress line;
     progress_begin(&line, "step", steps);
     int skipped = 0;
@@ -173,7 +184,7 @@ status loop_run(trainer *t, error *err) {
         step_metrics m;
         code = run_step(t, &m, err);
         if (code == STATUS_OK && t->folder.metrics != NULL)
-            code = metrics_write(t->folder.metrics, &m, err);
+            code = metrics_write(t->folder.metrics, t->folder.path, &m, err);
         code = agree(t->comm, code, err);
         if (code != STATUS_OK)
             break;

@@ -54,7 +54,7 @@ static const char *number(double x, char text[32]) {
     return text;
 }
 
-status metrics_write(FILE *file, const step_metrics *m, error *err) {
+status metrics_write(FILE *file, const char *folder, const step_metrics *m, error *err) {
     char loss[32], norm[32];
     const double rate = m->step_s > 0 ? (double)m->tokens / m->step_s : 0;
     fprintf(file,
@@ -67,6 +67,9 @@ status metrics_write(FILE *file, const step_metrics *m, error *err) {
             (long long)m->supervised_tokens, (long long)m->truncated_answers, rate, m->step_s,
             m->compute_s, m->comm_s, m->io_s, (long long)m->peak_bytes);
     if (fflush(file) != 0)
-        return error_set(err, STATUS_FAILED, "cannot write metrics.jsonl: %s", strerror(errno));
+        return error_set(err, STATUS_FAILED,
+                         "cannot write %s/metrics.jsonl: %s; make room there, then start the same "
+                         "command again: it continues from the newest checkpoint",
+                         folder, strerror(errno));
     return STATUS_OK;
 }

@@ -24,7 +24,8 @@ typedef struct step_metrics {
  * (a resumed run repeats those steps). STATUS_FAILED naming the file. */
 status metrics_open(FILE **file, const char *path, int64_t steps, error *err);
 
-/* Writes one line and flushes it. STATUS_FAILED when the disk says no. */
-status metrics_write(FILE *file, const step_metrics *m, error *err);
+/* Writes one line and flushes it. STATUS_FAILED when the disk says no; `folder` is the run's, for
+ * the sentence. */
+status metrics_write(FILE *file, const char *folder, const step_metrics *m, error *err);
 
 #endif

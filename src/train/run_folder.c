@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static char *file_in(const char *folder, const char *name) {
     const size_t size = strlen(folder) + strlen(name) + 2;
@@ -18,23 +19,30 @@ static char *file_in(const char *folder, const char *name) {
     return path;
 }
 
-static status write_config(const char *path, const config *c, error *err) {
+/* Under its name when it is whole: a full disk leaves the one that was there before. */
+static status write_config(const run_folder *f, const config *c, error *err) {
+    char *path = file_in(f->path, "config.json"),
+         *partial = file_in(f->path, "config.json.partial");
     char *text = config_to_json(c);
-    const status code = durable_write_file(path, text, (int64_t)strlen(text), err);
+    status code = durable_write_file(partial, text, (int64_t)strlen(text), err);
+    if (code == STATUS_OK)
+        code = durable_rename(partial, path, err);
+    if (code != STATUS_OK)
+        unlink(partial);
     free(text);
+    free(partial);
+    free(path);
     return code;
 }
 
-static status prepare(run_folder *f, const config *c, error *err) {
+static status open_log(run_folder *f, error *err) {
     TRY(durable_make_folder(f->path, err));
-    char *path = file_in(f->path, "config.json");
-    const status code = write_config(path, c, err);
-    free(path);
-    TRY(code);
-    path = file_in(f->path, "log.txt");
+    TRY(durable_make_folder(f->checkpoints, err));
+    char *path = file_in(f->path, "log.txt");
     f->log = fopen(path, "a");
     if (f->log == NULL)
-        error_set(err, STATUS_FAILED, "cannot write %s: %s", path, strerror(errno));
+        error_set(err, STATUS_FAILED, "cannot write %s: %s; choose another run.dir", path,
+                  strerror(errno));
     free(path);
     if (f->log == NULL)
         return err->code;
@@ -42,20 +50,26 @@ static status prepare(run_folder *f, const config *c, error *err) {
     return STATUS_OK;
 }
 
-status run_folder_open(run_folder *f, MPI_Comm comm, const config *c, error *err) {
-    *f = (run_folder){.path = config_text(c, "run.dir"), .checkpoints = setup_checkpoint_folder(c)};
-    const status code = comm_rank(comm) == 0 ? prepare(f, c, err) : STATUS_OK;
-    return agree(comm, code, err);
+static status begin(run_folder *f, const config *c, int64_t steps, error *err) {
+    TRY(write_config(f, c, err));
+    char *path = file_in(f->path, "metrics.jsonl");
+    const status code = metrics_open(&f->metrics, path, steps, err);
+    free(path);
+    return code;
 }
 
-status run_folder_open_metrics(run_folder *f, MPI_Comm comm, int64_t steps, error *err) {
-    status code = STATUS_OK;
-    if (comm_rank(comm) == 0) {
-        char *path = file_in(f->path, "metrics.jsonl");
-        code = metrics_open(&f->metrics, path, steps, err);
-        free(path);
-    }
-    return agree(comm, code, err);
+status run_folder_open(run_folder *f, MPI_Comm comm, const config *c, error *err) {
+    *f = (run_folder){.path = config_text(c, "run.dir"), .checkpoints = setup_checkpoint_folder(c)};
+    return agree(comm, comm_rank(comm) == 0 ? open_log(f, err) : STATUS_OK, err);
+}
+
+status run_folder_begin(run_folder *f, MPI_Comm comm, const config *c, int64_t steps, error *err) {
+    return agree(comm, comm_rank(comm) == 0 ? begin(f, c, steps, err) : STATUS_OK, err);
+}
+
+void run_folder_note_failure(run_folder *f, const error *err) {
+    if (f->log != NULL)
+        fprintf(f->log, "error: %s\n", err->text);
 }
 
 void run_folder_close(run_folder *f) {

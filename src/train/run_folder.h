@@ -13,13 +13,17 @@ typedef struct run_folder {
     FILE *log, *metrics; /* rank 0; else NULL */
 } run_folder;
 
-/* Creates the folder (and those above it), writes config.json and opens log.txt; log lines go there
+/* Creates the folder, its checkpoints/ and the folders above, and opens log.txt; log lines go there
  * too from now on. Collective; STATUS_FAILED or STATUS_INPUT on all ranks with a sentence that
  * names the path. */
 status run_folder_open(run_folder *f, MPI_Comm comm, const config *c, error *err);
 
-/* Opens metrics.jsonl for a run that has done `steps` steps. Collective. */
-status run_folder_open_metrics(run_folder *f, MPI_Comm comm, int64_t steps, error *err);
+/* The run is going to continue after `steps` steps: writes config.json and opens metrics.jsonl.
+ * Until here a run that was in the folder is as it was. Collective. */
+status run_folder_begin(run_folder *f, MPI_Comm comm, const config *c, int64_t steps, error *err);
+
+/* Writes the sentence of a failed run into log.txt; nothing to do on other ranks than 0. */
+void run_folder_note_failure(run_folder *f, const error *err);
 
 void run_folder_close(run_folder *f);
 

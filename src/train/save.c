@@ -1,5 +1,6 @@
 #include "src/train/save.h"
 
+#include "io/durable.h"
 #include "parallel/agree.h"
 #include "src/nn/setup.h"
 
@@ -8,6 +9,10 @@
 
 /* The three arrays kept for every parameter. */
 enum { KINDS = 3 };
+
+/* More than alignment and HDF5's own bytes take, of a tensor and of a file. */
+enum { TENSOR_OVERHEAD = 8192, FILE_OVERHEAD = 1 << 20 };
+
 static const char *const kinds[KINDS] = {"model", "optimizer/m", "optimizer/v"};
 
 static real *kind_array(const optimizer *o, int kind) {
@@ -72,6 +77,17 @@ status save_checkpoint(const optimizer *o, const char *folder, const save_state 
                                         (checkpoint_retention){.newest = 2, .step = -1}, err);
     free_tables(&t);
     return code;
+}
+
+status save_check_room(const optimizer *o, const char *folder, error *err) {
+    const params *p = o->params;
+    const int64_t bytes =
+        KINDS * (p->elements * (int64_t)sizeof(real) + p->count * TENSOR_OVERHEAD);
+    const bool first = comm_rank(o->shard.comm) == 0;
+    const status code = first ? durable_check_space(folder, bytes + FILE_OVERHEAD, err) : STATUS_OK;
+    if (code != STATUS_OK)
+        error_prefix(err, "no room for a checkpoint");
+    return agree(o->shard.comm, code, err);
 }
 
 static status read_part(optimizer *o, const checkpoint *file, save_state *state, error *err) {

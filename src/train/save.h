@@ -20,6 +20,10 @@ typedef struct save_state {
 status save_checkpoint(const optimizer *o, const char *folder, const save_state *state,
                        const char *config_json, error *err);
 
+/* STATUS_FAILED when the existing `folder` has no room for a checkpoint: said before the first
+ * step, not after the last. Collective; fails on all ranks alike. */
+status save_check_room(const optimizer *o, const char *folder, error *err);
+
 /* Takes values, moments and state from an open checkpoint. Collective; fails on all ranks alike:
  * STATUS_INPUT when it holds another model. */
 status save_restore(optimizer *o, const checkpoint *file, save_state *state, error *err);

@@ -92,9 +92,18 @@ static status allocate_model(trainer *t, error *err) {
                             config_bool(t->config, "parallel.exact"), err);
 }
 
+/* Bytes that this rank keeps for each parameter: weights, gradients and its share of the
+ * optimizer's four arrays. */
+static double bytes_per_parameter(const trainer *t) {
+    const int arrays =
+        gradients_arrays(t->end_chunk - t->first_chunk, config_bool(t->config, "parallel.exact"));
+    return (1 + arrays + 4.0 / comm_size(t->comm)) * (double)sizeof(real);
+}
+
 static status create_model(trainer *t, error *err) {
     const sepit_config sizes = setup_model_config(t->config, t->tokenizer.rows);
     TRY(agree(t->comm, sepit_declare(&t->model, &sizes, err), err));
+    TRY(setup_check_memory(t->comm, &t->model.params, bytes_per_parameter(t), err));
     TRY(optimizer_create(&t->optimizer, t->comm, &t->model.params, err));
     set_rates(t);
     TRY(agree(t->comm, allocate_model(t, err), err));
@@ -150,7 +159,7 @@ status trainer_create(trainer *t, MPI_Comm comm, const config *c, error *err) {
     TRY(create_model(t, err));
     TRY(run_folder_open(&t->folder, comm, c, err));
     TRY(resume(t, err));
-    TRY(run_folder_open_metrics(&t->folder, comm, t->state.step, err));
+    TRY(run_folder_begin(&t->folder, comm, c, t->state.step, err));
     describe(t);
     return STATUS_OK;
 }

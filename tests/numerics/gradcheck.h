@@ -44,8 +44,8 @@ static inline double gradcheck_loss_at(gradcheck_loss loss, void *context, real 
 
 /* Smallest relative error over a few steps h of the fourth-order central difference
  * (8·(f(h) − f(−h)) − (f(2h) − f(−2h))) / 12h. Where the derivative is far below the loss (it is
- * exactly 0 for a frozen or unused tensor) the error is measured against 1e-5 of the loss: the difference
- * cannot resolve more. */
+ * exactly 0 for a frozen or unused tensor) the error is measured against 1e-5 of the loss: the
+ * difference cannot resolve more. */
 static inline double gradcheck_error(gradcheck_loss loss, void *context, real *value,
                                      const real *start, const real *direction, int64_t n,
                                      double want) {
