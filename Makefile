@@ -124,7 +124,7 @@ demo: deps ## from real Swiss-Prot entries to a trained model that answers (2 ra
 	@configs/demo/run $(BUILD)/sepit
 
 bench: all ## kernels, training step and builder: the figures of README's table
-	@$(BUILD)/sepit bench
+	@configs/bench/run $(BUILD)/sepit
 
 # ---- looking after the code -------------------------------------------------------------------
 FORMATTED = $(wildcard src/*/*.[ch] parallel/*.[ch] io/*.[ch] io/*.cc tests/*.h tests/*/*.[ch])

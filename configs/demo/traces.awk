@@ -1,7 +1,7 @@
-# Writes made-up Cα traces for the first N real entries of a UniProt flat file: one PDB file each,
-# OUT/ACCESSION.pdb, marked SYNTHETIC. They stand in where no experimental structure is at hand, and
+# Writes made-up Cα traces for the first N real entries of a UniProt flat file that have at most MAX
+# residues (all, without MAX): one PDB file each, OUT/ACCESSION.pdb, marked SYNTHETIC. They stand in where no experimental structure is at hand, and
 # pass through the same reader as real ones.
-# usage: awk -v N=40 -v OUT=folder -f traces.awk seq.dat
+# usage: awk -v N=32 -v MAX=260 -v OUT=folder -f traces.awk seq.dat
 #
 # A trace alternates helices (1.5 Å rise, 100° turn, 2.3 Å radius) and strands (3.3 Å rise), with
 # lengths that depend on the accession, so that proteins differ in shape.
@@ -13,7 +13,7 @@ BEGIN {
 }
 /^AC   / && acc == "" { acc = $2; sub(/;.*/, "", acc) }
 /^SQ   / { reading = 1; next }
-/^\/\// { if (done < N) { write_trace(); done++ } acc = seq = ""; reading = 0; if (done >= N) exit }
+/^\/\// { if (!MAX || length(seq) <= MAX) { write_trace(); done++ } acc = seq = ""; reading = 0; if (done >= N) exit }
 reading { line = $0; gsub(/ /, "", line); seq = seq line }
 
 function write_trace(    file, n, i, r, phase, x, y, z, rise, turn, radius, left, helix) {

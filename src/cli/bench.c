@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { REPEATS = 5, STEPS = 3, PROTEINS = 8, RESIDUES = 300, ANSWER = 200 };
+enum { REPEATS = 5, STEPS = 3, PROTEINS = 2, RESIDUES = 300, ANSWER = 200 };
 
 static int ascending(const void *a, const void *b) {
     const double x = *(const double *)a, y = *(const double *)b;

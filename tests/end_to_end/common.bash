@@ -14,9 +14,9 @@ ranks() { local n=$1; shift; mpirun -n "$n" "$SEPIT" "$@"; }
 
 make_world() {
     mkdir "$world/traces"
-    # Forty entries of at most 200 residues or so, and one that says nothing about itself.
+    # Forty entries of at most 220 residues, and one that says nothing about itself.
     awk '/^ID/ {keep = $(NF - 1) <= 220 && n < 40; n += keep} keep' "$entries" >"$world/entries.dat"
-    awk '/^ID/ {n++} n == 41 && !/^(CC|KW|FT|DR|DE)/' "$entries" >>"$world/entries.dat"
+    awk '/^ID/ {n++} n == 100 && !/^(CC|KW|FT|DR|DE)/' "$entries" >>"$world/entries.dat"
     awk -v N=15 -v OUT="$world/traces" -f configs/demo/traces.awk "$world/entries.dat" ||
         fail "no traces"
     cat >"$world/build.json" <<JSON
