@@ -1,3 +1,4 @@
+#include "src/base/json_text.h"
 #include "src/cli/command.h"
 
 #include "io/dataset.h"
@@ -29,21 +30,6 @@ typedef struct summary {
     int64_t *name_offset, *size;
     uint64_t *hash;
 } summary;
-
-/* A string as JSON, with its quotes. `size` bytes; bytes below space are escaped. */
-static void print_json_text(const char *text, size_t size) {
-    putchar('"');
-    for (size_t i = 0; i < size; i++) {
-        const unsigned char c = (unsigned char)text[i];
-        if (c == '"' || c == '\\')
-            printf("\\%c", c);
-        else if (c < ' ')
-            printf("\\u%04x", c);
-        else
-            putchar(c);
-    }
-    putchar('"');
-}
 
 /* ---- gathering ------------------------------------------------------------------------------- */
 
@@ -201,14 +187,14 @@ static void print_json_counts(const char *title, const char *const *name, const 
 
 static void print_json(const dataset *d, const summary *s) {
     printf("{\"path\": ");
-    print_json_text(d->path, strlen(d->path));
+    json_print_string(stdout, d->path, (int64_t)strlen(d->path));
     printf(",\n \"format\": \"%s\", \"version\": %d,\n \"tool\": ", DATASET_FORMAT,
            DATASET_VERSION);
-    print_json_text(d->tool, strlen(d->tool));
+    json_print_string(stdout, d->tool, (int64_t)strlen(d->tool));
     printf(",\n \"config\": ");
-    print_json_text(d->config, strlen(d->config));
+    json_print_string(stdout, d->config, (int64_t)strlen(d->config));
     printf(",\n \"split_method\": ");
-    print_json_text(d->split_method, strlen(d->split_method));
+    json_print_string(stdout, d->split_method, (int64_t)strlen(d->split_method));
     printf(",\n \"proteins\": %lld, \"captions\": %lld, \"residues\": %lld, "
            "\"residues_with_coordinate\": %lld,\n",
            (long long)d->proteins, (long long)d->captions, (long long)d->residues,
@@ -219,16 +205,16 @@ static void print_json(const dataset *d, const summary *s) {
     printf(" \"ledger\": [");
     for (int64_t i = 0; i < s->ledger_rows; i++) {
         printf("%s\n  {\"stage\": ", i > 0 ? "," : "");
-        print_json_text(s->stage[i], strnlen(s->stage[i], sizeof *s->stage));
+        json_print_string(stdout, s->stage[i], (int64_t)strnlen(s->stage[i], sizeof *s->stage));
         printf(", \"reason\": ");
-        print_json_text(s->reason[i], strnlen(s->reason[i], sizeof *s->reason));
+        json_print_string(stdout, s->reason[i], (int64_t)strnlen(s->reason[i], sizeof *s->reason));
         printf(", \"count\": %lld}", (long long)s->count[i]);
     }
     printf("],\n \"sources\": [");
     for (int64_t i = 0; i < s->sources; i++) {
         printf("%s\n  {\"name\": ", i > 0 ? "," : "");
-        print_json_text(s->names + s->name_offset[i],
-                        (size_t)(s->name_offset[i + 1] - s->name_offset[i]));
+        json_print_string(stdout, s->names + s->name_offset[i],
+                          s->name_offset[i + 1] - s->name_offset[i]);
         printf(", \"bytes\": %lld, \"xxh3\": \"%016llx\"}", (long long)s->size[i],
                (unsigned long long)s->hash[i]);
     }
@@ -298,16 +284,16 @@ static void print_record(const dataset *d, int64_t i, const record *r) {
 static void print_record_json(const dataset *d, int64_t i, const record *r) {
     const char *accession = d->accession + i * ACCESSION_SIZE;
     printf("{\"accession\": ");
-    print_json_text(accession, strnlen(accession, ACCESSION_SIZE));
+    json_print_string(stdout, accession, (int64_t)strnlen(accession, ACCESSION_SIZE));
     printf(", \"length\": %lld, \"with_coordinate\": %lld, \"structure\": \"%s\", "
            "\"split\": \"%s\", \"sequence\": ",
            (long long)r->length, (long long)r->present, source_name[d->source[i]],
            split_name[d->split[i]]);
-    print_json_text((const char *)r->letters, (size_t)r->length);
+    json_print_string(stdout, (const char *)r->letters, r->length);
     printf(", \"question\": ");
-    print_json_text(r->question, (size_t)r->question_size);
+    json_print_string(stdout, r->question, r->question_size);
     printf(", \"answer\": ");
-    print_json_text(r->text, (size_t)r->text_size);
+    json_print_string(stdout, r->text, r->text_size);
     printf(", \"coord\": [");
     for (int64_t k = 0; k < r->length; k++) {
         const float *x = r->coord + 3 * k;
