@@ -78,7 +78,7 @@ static inline int32_t best_of(int32_t pair, int32_t entry_gap, int32_t chain_gap
     return best;
 }
 
-/* Where the alignment ends: its last cell and the state there. Beyond it lies a free gap. */
+/* Where the alignment ends: its last pair and the score there. Beyond it lies a free gap. */
 typedef struct path_end {
     int64_t i, j;
     int32_t score;

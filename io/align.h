@@ -31,7 +31,8 @@ typedef struct align_result {
 
 /* Pairs entry [entry_length] with letters [chain_length]; both lengths > 0, capital letters.
  * map [entry_length]: index of the partner in the chain, strictly ascending where not −1 (none).
- * Local. STATUS_FAILED when memory is short. */
+ * Local. Time and memory grow as the product of the lengths, unless one is inside the other.
+ * STATUS_FAILED when memory is short. */
 status align_entry(const uint8_t *entry, int64_t entry_length, const uint8_t *letters,
                    int64_t chain_length, int64_t *map, align_result *result, error *err);
 

@@ -4,7 +4,7 @@
  * model, each with one letter and one Cα position for every residue. Residues that the experiment
  * did not see are there too, where the file names them (SEQRES, entity_poly_seq): their position is
  * NaN, never (0,0,0). A text that breaks its format's rules is refused as a whole, with the line.
- * Read next: io/pdb.c, io/mmcif.c; io/align.h pairs a chain with a UniProt entry.
+ * Read next: io/pdb.c, io/mmcif.c, io/mmcif_rows.c; io/align.h pairs a chain with a UniProt entry.
  * Formats: wwPDB "Atomic Coordinate Entry Format" 3.3; STAR 1.1 and the PDBx/mmCIF dictionary 5.
  */
 #ifndef SEPIT_IO_CHAIN_H
@@ -49,10 +49,9 @@ typedef struct chain_file {
     protein_source source;       /* never SOURCE_NONE */
     protein_chain *chains;       /* [count], in the order of the file; 0 = no protein in it */
     int64_t count;
-    int64_t other_chains;  /* left out: polymers that are no protein */
-    int64_t contradicted;  /* chains with contradicted set */
-    int64_t unknown_names; /* residues of all chains whose letter is X */
-    void *memory;          /* owner of what chains point to */
+    int64_t other_chains; /* left out: polymers that are no protein */
+    int64_t contradicted; /* chains with contradicted set */
+    void *memory;         /* owner of what chains point to */
 } chain_file;
 
 /* Parses text [size]; PDB or mmCIF is decided by the text itself. `path` stands for the file in

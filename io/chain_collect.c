@@ -1,5 +1,6 @@
 #include "io/chain_collect.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -208,4 +209,44 @@ void collector_add_atom(collector *c, const collected_atom *atom) {
         at->b = atom->b;
         at->has_ca = true;
     }
+}
+
+/* ---- what was gathered ---------------------------------------------------------------------- */
+
+static uint64_t parent_of(const collector *c, uint64_t name) {
+    for (int64_t i = 0; i < c->modified_count; i++)
+        if (c->modifieds[i].name == name)
+            return c->modifieds[i].parent;
+    return 0;
+}
+
+uint8_t collector_letter(const collector *c, uint64_t name) {
+    const uint8_t letter = residue_name_letter(name);
+    if (letter != 'X')
+        return letter;
+    const uint64_t parent = parent_of(c, name);
+    return parent != 0 ? residue_name_letter(parent) : letter;
+}
+
+residue_kind collector_kind(const collector *c, uint64_t name) {
+    const residue_kind kind = residue_name_kind(name);
+    if (kind != RESIDUE_OTHER)
+        return kind;
+    const uint64_t parent = parent_of(c, name);
+    return parent != 0 ? residue_name_kind(parent) : kind;
+}
+
+const conformer *collector_best_conformer(const collector *c, const collected_residue *r) {
+    const conformer *best = NULL;
+    double best_mean = 0;
+    for (int64_t i = r->conformers; i >= 0; i = c->conformers[i].next) {
+        const conformer *at = &c->conformers[i];
+        const double mean = at->label == 0 ? INFINITY : at->occupancy / (double)at->atoms;
+        if (best == NULL || at->has_ca > best->has_ca ||
+            (at->has_ca == best->has_ca && mean > best_mean)) {
+            best = at;
+            best_mean = mean;
+        }
+    }
+    return best;
 }

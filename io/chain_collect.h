@@ -4,12 +4,13 @@
  * the atoms of the first model, residue by residue. chain_collect_finish then decides which chains
  * are proteins, where each observed residue stands in its sequence, and which alternate location
  * counts. Internal to io/; users see io/chain.h.
- * Read next: io/chain_collect.c, io/chain_place.c.
+ * Read next: io/chain_collect.c, io/chain_finish.c, io/chain_place.c.
  */
 #ifndef SEPIT_IO_CHAIN_COLLECT_H
 #define SEPIT_IO_CHAIN_COLLECT_H
 
 #include "io/chain.h"
+#include "io/residue_names.h"
 
 /* One alternate location of one residue; label 0 = atoms that have only one. */
 typedef struct conformer {
@@ -91,7 +92,6 @@ typedef struct collector {
     int64_t buckets;
     int64_t residue; /* where atoms go; −1 = nowhere yet */
     int64_t place;   /* conformer where the last atom went */
-    int64_t atoms;   /* of the first model */
     bool out_of_memory;
 } collector;
 
@@ -139,6 +139,15 @@ typedef struct collected_atom {
 } collected_atom;
 
 void collector_add_atom(collector *c, const collected_atom *atom);
+
+/* What a packed residue name means here: the table of names, then what the file says it was made
+ * from. X: no letter. */
+uint8_t collector_letter(const collector *c, uint64_t name);
+residue_kind collector_kind(const collector *c, uint64_t name);
+
+/* The alternate location that counts: the one of highest mean occupancy, the first of equals. One
+ * without a Cα is second choice. Atoms without label belong to every location. */
+const conformer *collector_best_conformer(const collector *c, const collected_residue *r);
 
 /* Turns all that was gathered into chains. STATUS_FAILED when memory was or is short. */
 status chain_collect_finish(const collector *c, const char *path, chain_file *file, error *err);

@@ -1,5 +1,4 @@
 #include "io/chain_collect.h"
-#include "io/residue_names.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -85,46 +84,6 @@ static void sort_by_group(workspace *w) {
 
 /* ---- what a residue is ---------------------------------------------------------------------- */
 
-static uint64_t parent_of(const collector *c, uint64_t name) {
-    for (int64_t i = 0; i < c->modified_count; i++)
-        if (c->modifieds[i].name == name)
-            return c->modifieds[i].parent;
-    return 0;
-}
-
-static uint8_t letter_of(const collector *c, uint64_t name) {
-    const uint8_t letter = residue_name_letter(name);
-    if (letter != 'X')
-        return letter;
-    const uint64_t parent = parent_of(c, name);
-    return parent != 0 ? residue_name_letter(parent) : letter;
-}
-
-static residue_kind kind_of(const collector *c, uint64_t name) {
-    const residue_kind kind = residue_name_kind(name);
-    if (kind != RESIDUE_OTHER)
-        return kind;
-    const uint64_t parent = parent_of(c, name);
-    return parent != 0 ? residue_name_kind(parent) : kind;
-}
-
-/* The alternate location that counts: the one of highest mean occupancy, the first of equals.
- * One without a Cα is second choice. Atoms without label belong to every location. */
-static const conformer *best_conformer(const collector *c, const collected_residue *r) {
-    const conformer *best = NULL;
-    double best_mean = 0;
-    for (int64_t i = r->conformers; i >= 0; i = c->conformers[i].next) {
-        const conformer *at = &c->conformers[i];
-        const double mean = at->label == 0 ? INFINITY : at->occupancy / (double)at->atoms;
-        if (best == NULL || at->has_ca > best->has_ca ||
-            (at->has_ca == best->has_ca && mean > best_mean)) {
-            best = at;
-            best_mean = mean;
-        }
-    }
-    return best;
-}
-
 static bool is_listed(const workspace *w, int64_t sequence, uint64_t name) {
     if (sequence < 0)
         return false;
@@ -137,7 +96,7 @@ static bool is_listed(const workspace *w, int64_t sequence, uint64_t name) {
 /* Residue, or ligand and water beside it? Asked where no declared sequence and no number that
  * mmCIF gives to polymers alone can tell. */
 static bool is_in_polymer(const workspace *w, int64_t sequence, const collected_residue *r) {
-    if (kind_of(w->c, r->name) != RESIDUE_OTHER || is_listed(w, sequence, r->name))
+    if (collector_kind(w->c, r->name) != RESIDUE_OTHER || is_listed(w, sequence, r->name))
         return true;
     const int wanted = r->hetero ? BACKBONE_N | BACKBONE_CA | BACKBONE_C : BACKBONE_CA;
     return (r->backbone & wanted) == wanted;
@@ -145,8 +104,8 @@ static bool is_in_polymer(const workspace *w, int64_t sequence, const collected_
 
 /* Neighbours in a chain have Cα 3.8 Å apart (2.9 Å when cis). */
 static bool are_bonded(const collector *c, int64_t a, int64_t b) {
-    const conformer *first = best_conformer(c, &c->residues[a]);
-    const conformer *second = best_conformer(c, &c->residues[b]);
+    const conformer *first = collector_best_conformer(c, &c->residues[a]);
+    const conformer *second = collector_best_conformer(c, &c->residues[b]);
     double square = 0;
     for (int axis = 0; axis < 3; axis++) {
         const double d = (double)first->ca[axis] - (double)second->ca[axis];
@@ -200,7 +159,7 @@ static bool is_protein(const workspace *w, const draft *d, bool *is_polymer) {
     for (int64_t i = begin; i < end; i++) {
         const uint64_t name =
             declared ? w->c->items[w->items[i]].name : w->c->residues[d->seen[i]].name;
-        const residue_kind kind = kind_of(w->c, name);
+        const residue_kind kind = collector_kind(w->c, name);
         amino += kind == RESIDUE_AMINO;
         nucleotides += kind == RESIDUE_NUCLEOTIDE;
     }
@@ -253,6 +212,8 @@ static status place_residues(workspace *w, draft *d, bool *placed, error *err) {
 }
 
 static status draft_chain(workspace *w, int64_t i, error *err) {
+    if (w->c->chains[i].left_out)
+        return STATUS_OK;
     const int64_t begin = w->order_start[i];
     draft d = {.source = i,
                .seen = w->order + begin,
@@ -262,7 +223,7 @@ static status draft_chain(workspace *w, int64_t i, error *err) {
     if (!w->c->chains[i].numbered || d.sequence < 0)
         keep_polymer(w, &d);
     bool is_polymer = false;
-    if (d.count == 0 || w->c->chains[i].left_out || !is_protein(w, &d, &is_polymer)) {
+    if (d.count == 0 || !is_protein(w, &d, &is_polymer)) {
         w->other_chains += d.count > 0 && is_polymer;
         return STATUS_OK;
     }
@@ -299,12 +260,14 @@ static void fill_residues(workspace *w, const draft *d, protein_chain *out) {
     if (d->sequence >= 0) {
         index_positions(w, d->sequence);
         for (int64_t j = 0; j < d->length; j++)
-            out->letters[j] = letter_of(c, c->items[w->items[w->first[j]]].name);
+            out->letters[j] = collector_letter(c, c->items[w->items[w->first[j]]].name);
     }
     for (int64_t i = 0; i < d->count; i++) {
-        const conformer *best = best_conformer(c, &c->residues[d->seen[i]]);
+        const conformer *best = collector_best_conformer(c, &c->residues[d->seen[i]]);
         const int64_t j = d->place[i];
-        out->letters[j] = letter_of(c, best->name);
+        if (!isnan(out->coord[3 * j]))
+            continue; /* a second name there, not told to be an alternate location */
+        out->letters[j] = collector_letter(c, best->name);
         if (!best->has_ca)
             continue;
         memcpy(out->coord + 3 * j, best->ca, sizeof best->ca);
@@ -406,8 +369,6 @@ static status fill_file(workspace *w, chain_file *file, error *err) {
         fill_links(w->c, out);
         find_same(file, i);
         file->contradicted += d->contradicted;
-        for (int64_t j = 0; j < d->length; j++)
-            file->unknown_names += out->letters[j] == 'X';
     }
     file->count = w->draft_count;
     return STATUS_OK;

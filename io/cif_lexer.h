@@ -1,7 +1,7 @@
 /* Words of a STAR 1.1 text, the grammar under CIF and mmCIF.
  *
  * The text is cut into tags (_category.item), values and the few reserved words, without copying:
- * a token points into the text. What only the grammar of mmCIF knows is in io/mmcif.c.
+ * a token points into the text. Loops, pairs and blocks are put together in io/mmcif.c.
  * Source: S. R. Hall, J. Chem. Inf. Comput. Sci. 31 (1991) 326; IUCr, "CIF 1.1 syntax".
  */
 #ifndef SEPIT_IO_CIF_LEXER_H
@@ -48,6 +48,11 @@ status cif_lexer_next(cif_lexer *lexer, cif_token *token, error *err);
 static inline bool cif_token_is_missing(const cif_token *t) {
     return t->length == 0 ||
            (t->kind == CIF_PLAIN && t->length == 1 && (t->text[0] == '?' || t->text[0] == '.'));
+}
+
+/* How many bytes of a token a message shows, for "%.*s": it must come to its end. */
+static inline int cif_token_shown(const cif_token *t) {
+    return t->length < 80 ? (int)t->length : 80;
 }
 
 /* STATUS_INPUT with the path and the lexer's line in front of the sentence. */

@@ -12,11 +12,11 @@ enum { INPUT_SIZE = 1 << 18, WINDOW_BITS = 15, GZIP_ONLY = 16 };
 static const size_t LARGEST_PIECE = (size_t)1 << 30; /* zlib and read() count in 32 bits */
 
 struct text_reader {
-    char *name;           /* for messages */
-    int fd;               /* −1: the file is in memory */
-    const uint8_t *input; /* [input_left] not yet used; borrowed where fd is −1 */
-    size_t input_left;
-    uint8_t *input_buffer;
+    char *name;                    /* for messages */
+    int fd;                        /* −1: not open */
+    const uint8_t *input;          /* [input_left] not yet used, inside input_buffer */
+    size_t input_left;             /* bytes */
+    uint8_t *input_buffer;         /* [INPUT_SIZE] */
     int64_t file_size, input_read; /* bytes on disk, bytes taken from it */
     bool input_ended;
     bool compressed, in_member; /* in_member: a gzip member is begun and not ended */
@@ -27,11 +27,10 @@ struct text_reader {
 static status refill(text_reader *r, error *err) {
     if (r->input_left > 0 || r->input_ended)
         return STATUS_OK;
-    ssize_t got = 0;
-    if (r->fd >= 0)
-        do
-            got = read(r->fd, r->input_buffer, INPUT_SIZE);
-        while (got < 0 && errno == EINTR);
+    ssize_t got;
+    do
+        got = read(r->fd, r->input_buffer, INPUT_SIZE);
+    while (got < 0 && errno == EINTR);
     if (got < 0)
         return error_set(err, STATUS_FAILED, "%s: cannot read at byte %lld: %s.", r->name,
                          (long long)r->input_read, strerror(errno));
@@ -55,43 +54,33 @@ static status start_inflating(text_reader *r, error *err) {
     return STATUS_OK;
 }
 
-static status open_file(text_reader *r, error *err) {
-    r->fd = open(r->name, O_RDONLY | O_CLOEXEC);
+static status open_file(text_reader *r, const char *path, error *err) {
+    r->name = strdup(path);
+    r->input_buffer = malloc(INPUT_SIZE);
+    if (!r->name || !r->input_buffer)
+        return error_set(err, STATUS_FAILED, "%s: no memory to read it.", path);
     struct stat info;
-    if (r->fd < 0 || fstat(r->fd, &info) != 0)
-        return error_set(err, STATUS_INPUT, "%s: cannot open: %s.", r->name, strerror(errno));
-    if (!S_ISREG(info.st_mode))
-        return error_set(err, STATUS_INPUT, "%s: expected a file, found %s.", r->name,
+    const bool there = stat(path, &info) == 0;
+    /* Looked at before opening, which would wait at a pipe until somebody writes to it. */
+    if (there && !S_ISREG(info.st_mode))
+        return error_set(err, STATUS_INPUT, "%s: expected a file, found %s.", path,
                          S_ISDIR(info.st_mode) ? "a folder" : "something that is no regular file");
+    r->fd = there ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (r->fd < 0)
+        return error_set(err, STATUS_INPUT, "%s: cannot open: %s.", path, strerror(errno));
     r->file_size = info.st_size;
     posix_fadvise(r->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-    r->input_buffer = malloc(INPUT_SIZE);
-    if (!r->input_buffer)
-        return error_set(err, STATUS_FAILED, "%s: no memory to read it.", r->name);
     TRY(refill(r, err));
     return has_gzip_magic(r->input, r->input_left) ? start_inflating(r, err) : STATUS_OK;
 }
 
-static text_reader *reader_create(const char *name, error *err) {
-    text_reader *r = calloc(1, sizeof *r);
-    char *copy = strdup(name);
-    if (!r || !copy) {
-        free(r);
-        free(copy);
-        error_set(err, STATUS_FAILED, "%s: no memory to read it.", name);
-        return NULL;
-    }
-    r->name = copy;
-    r->fd = -1;
-    return r;
-}
-
 status text_reader_open(text_reader **opened, const char *path, error *err) {
     *opened = NULL;
-    text_reader *r = reader_create(path, err);
+    text_reader *r = calloc(1, sizeof *r);
     if (!r)
-        return err->code;
-    status code = open_file(r, err);
+        return error_set(err, STATUS_FAILED, "%s: no memory to read it.", path);
+    r->fd = -1;
+    const status code = open_file(r, path, err);
     if (code != STATUS_OK) {
         text_reader_close(r);
         return code;
@@ -121,7 +110,7 @@ int64_t text_reader_file_size(const text_reader *r) {
 }
 
 status text_reader_seek(text_reader *r, int64_t offset, error *err) {
-    CHECK(!r->compressed && r->fd >= 0 && offset >= 0, "%s cannot be read from byte %lld", r->name,
+    CHECK(!r->compressed && offset >= 0, "%s cannot be read from byte %lld", r->name,
           (long long)offset);
     if (lseek(r->fd, offset, SEEK_SET) < 0)
         return error_set(err, STATUS_FAILED, "%s: cannot go to byte %lld: %s.", r->name,
@@ -247,25 +236,6 @@ status inflate_file(const char *path, char **text, size_t *size, error *err) {
     TRY(text_reader_open(&r, path, err));
     const size_t bytes = (size_t)r->file_size;
     const status code = read_all(r, r->compressed ? 5 * bytes : bytes, text, size, err);
-    text_reader_close(r);
-    return code;
-}
-
-status inflate_memory(const char *name, const void *data, size_t data_size, char **text,
-                      size_t *size, error *err) {
-    *text = NULL;
-    *size = 0;
-    text_reader *r = reader_create(name, err);
-    if (!r)
-        return err->code;
-    r->file_size = r->input_read = (int64_t)data_size;
-    r->input = data;
-    r->input_left = data_size;
-    status code = STATUS_OK;
-    if (has_gzip_magic(data, data_size))
-        code = start_inflating(r, err);
-    if (code == STATUS_OK)
-        code = read_all(r, r->compressed ? 5 * data_size : data_size, text, size, err);
     text_reader_close(r);
     return code;
 }

@@ -36,9 +36,4 @@ status text_reader_read(text_reader *r, char *buffer, size_t capacity, size_t *g
  * NULL after a failure. Local. */
 status inflate_file(const char *path, char **text, size_t *size, error *err);
 
-/* The same for a file that is in memory already, such as a member of a tar. `name` stands for it
- * in messages. */
-status inflate_memory(const char *name, const void *data, size_t data_size, char **text,
-                      size_t *size, error *err);
-
 #endif

@@ -20,13 +20,13 @@ typedef struct pdb_reader {
     pdb_line line;
     collector *c;
     bool model_done;
-    int64_t models;
-    int64_t chain;        /* of the last atom, −1 none */
-    char chain_id;        /* its letter */
-    char last_key[10];    /* columns 18–27 of the last atom: name, chain, number, insertion */
-    bool last_hetero;     /* was it a HETATM */
-    char pending_chain;   /* DBREF1 read, DBREF2 to come */
-    bool pending_uniprot; /* and it is a link to UniProt */
+    int64_t models, atoms; /* MODEL records so far; atoms of the first model */
+    int64_t chain;         /* of the last atom, −1 none */
+    char chain_id;         /* its letter */
+    char last_key[10];     /* columns 18–27 of the last atom: name, chain, number, insertion */
+    bool last_hetero;      /* was it a HETATM */
+    char pending_chain;    /* DBREF1 read, DBREF2 to come */
+    bool pending_uniprot;  /* and it is a link to UniProt */
 } pdb_reader;
 
 typedef struct field {
@@ -209,7 +209,7 @@ static bool is_alpha_carbon(const pdb_line *line) {
     const bool element = isalpha((unsigned char)right) &&
                          (left == ' ' || isalpha((unsigned char)left)) &&
                          (sign == ' ' || sign == '+' || sign == '-');
-    return element ? left == ' ' && right == 'C' : column(line, 13) == ' ';
+    return element ? left == ' ' && (right | 0x20) == 'c' : column(line, 13) == ' ';
 }
 
 static uint8_t backbone_atom(const pdb_line *line) {
@@ -261,7 +261,7 @@ static status read_atom(pdb_reader *r, bool hetero, error *err) {
     if (name.length == 0)
         return refuse(r, err, "the atom has no residue name in columns 18-20.");
     TRY(enter_residue(r, hetero, err));
-    r->c->atoms++;
+    r->atoms++;
     if (r->chain < 0)
         return STATUS_OK;
     const char alternate = column(l, 17);
@@ -316,7 +316,7 @@ status pdb_read(const char *text, size_t size, const char *path, collector *c, e
         TRY(read_line(&r, err));
         p = stop + (stop < end);
     }
-    if (c->atoms == 0)
-        return refuse(&r, err, "the file ends without an ATOM record. Is it cut short?");
+    if (r.atoms == 0)
+        return refuse(&r, err, "the file ends without an ATOM or HETATM record. Is it cut short?");
     return STATUS_OK;
 }

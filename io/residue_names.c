@@ -5,9 +5,11 @@
 /* One row a letter: the residue itself, then those made from it. The twenty come first because
  * nearly every look-up asks for one of them. Left out: chromophores, which are several residues in
  * one, and amino acids without a genetic parent other than the commonest. */
+enum { ROW = 52 }; /* names of the longest row */
+
 static const struct {
     char letter;
-    char names[52][4];
+    char names[ROW][4];
 } amino_acids[] = {
     {'L', {"LEU", "DLE", "MLE", "MK8", "NLE", "CLE", "MLL", "2ML", "2LU", "NLN", "NLP", "HLU"}},
     {'A',
@@ -60,7 +62,7 @@ static const char nucleotides[][4] = {"A",   "C",   "G",   "U",   "I",   "N",   
                                       "+U",  "+I",  "PSU", "5MU", "5MC", "1MA", "2MG", "M2G", "7MG",
                                       "OMC", "OMG", "H2U", "YG",  "5CM", "BRU"};
 
-enum { AMINO_LETTERS = sizeof amino_acids / sizeof *amino_acids, ROW = 52 };
+enum { AMINO_LETTERS = sizeof amino_acids / sizeof *amino_acids };
 
 static uint64_t pack(const char name[4]) {
     return residue_name_pack(name, strnlen(name, 4));

@@ -80,11 +80,6 @@ int32_t sentencepiece_eos(const sentencepiece_model *sp) {
     return sp->processor.eos_id();
 }
 
-int32_t sentencepiece_find(const sentencepiece_model *sp, const char *piece) {
-    const int id = sp->processor.PieceToId(piece); /* that of <unk> for a piece it does not have */
-    return sp->processor.IdToPiece(id) == piece ? id : -1;
-}
-
 bool sentencepiece_encode(const sentencepiece_model *sp, const char *text, int64_t bytes,
                           int32_t *ids, int64_t capacity, int64_t *count, char *message) {
     return guarded(message, [&] {

@@ -28,8 +28,6 @@ int32_t sentencepiece_size(const sentencepiece_model *sp);
 /* Ids of <s> and </s>, −1 where the model has none. */
 int32_t sentencepiece_bos(const sentencepiece_model *sp);
 int32_t sentencepiece_eos(const sentencepiece_model *sp);
-/* Id of a piece by its exact text, or −1. */
-int32_t sentencepiece_find(const sentencepiece_model *sp, const char *piece);
 
 /* UTF-8 → ids. `count` is how many ids the text has; the first min(count, capacity) are written.
  * On failure: false, and why in message. */

@@ -3,6 +3,7 @@
 #include "io/sentencepiece.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,34 +20,36 @@ static const char *const ADDED_TEXT[ADDED_COUNT] = {"<protein>", "<bop>",   "<eo
 static const char ADVICE[] = "give the tokenizer.model of the language model, or train one with "
                              "spm_train";
 
-/* The file's bytes, which the caller frees. */
-static status read_stream(FILE *file, const char *path, char **bytes, int64_t *size, error *err) {
-    struct stat about;
-    if (fstat(fileno(file), &about) != 0 || !S_ISREG(about.st_mode))
-        return error_set(err, STATUS_INPUT, "data.tokenizer: %s is not a file; %s", path, ADVICE);
-    *size = about.st_size;
-    if (*size > MODEL_BYTES_MOST)
-        return error_set(err, STATUS_INPUT,
-                         "data.tokenizer: %s has %lld bytes, more than any SentencePiece model "
-                         "(at most %d); %s",
-                         path, (long long)*size, (int)MODEL_BYTES_MOST, ADVICE);
-    *bytes = malloc((size_t)*size + 1);
+/* The file's bytes, which the caller frees, success or not. */
+static status read_stream(FILE *file, const char *path, char **bytes, int64_t size, error *err) {
+    *bytes = malloc((size_t)size + 1);
     if (*bytes == NULL)
         return error_set(err, STATUS_FAILED, "data.tokenizer: no memory for the %lld bytes of %s",
-                         (long long)*size, path);
+                         (long long)size, path);
     errno = 0;
-    if (fread(*bytes, 1, (size_t)*size, file) != (size_t)*size)
+    if (fread(*bytes, 1, (size_t)size, file) != (size_t)size)
         return error_set(err, STATUS_INPUT, "data.tokenizer: cannot read the %lld bytes of %s: %s",
-                         (long long)*size, path, errno ? strerror(errno) : "it ends early");
+                         (long long)size, path, errno ? strerror(errno) : "it ends early");
     return STATUS_OK;
 }
 
 static status read_file(const char *path, char **bytes, int64_t *size, error *err) {
-    FILE *file = fopen(path, "rb");
+    struct stat about;
+    const bool there = stat(path, &about) == 0;
+    /* Looked at before opening, which would wait at a pipe until somebody writes to it. */
+    if (there && !S_ISREG(about.st_mode))
+        return error_set(err, STATUS_INPUT, "data.tokenizer: %s is not a file; %s", path, ADVICE);
+    if (there && about.st_size > MODEL_BYTES_MOST)
+        return error_set(err, STATUS_INPUT,
+                         "data.tokenizer: %s has %lld bytes, more than any SentencePiece model "
+                         "(at most %d); %s",
+                         path, (long long)about.st_size, (int)MODEL_BYTES_MOST, ADVICE);
+    FILE *file = there ? fopen(path, "rb") : NULL;
     if (file == NULL)
         return error_set(err, STATUS_INPUT, "data.tokenizer: cannot open %s: %s; %s", path,
                          strerror(errno), ADVICE);
-    const status result = read_stream(file, path, bytes, size, err);
+    *size = about.st_size;
+    const status result = read_stream(file, path, bytes, *size, err);
     fclose(file);
     return result;
 }

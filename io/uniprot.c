@@ -57,6 +57,13 @@ static void read_accessions(parse *p, uniprot_block block) {
         *(const char **)uniprot_list_add(&p->store->accessions) = value;
 }
 
+static int32_t read_digits(const char *text, int count) {
+    int32_t value = 0;
+    for (int i = 0; i < count; i++)
+        value = 10 * value + (text[i] - '0');
+    return value;
+}
+
 /* "01-JUN-1994…" as yyyymmdd; 0 when it is no date. */
 static int32_t read_date(uniprot_slice line) {
     static const char months[] = "JANFEBMARAPRMAYJUNJULAUGSEPOCTNOVDEC";
@@ -70,8 +77,8 @@ static int32_t read_date(uniprot_slice line) {
     }
     for (int month = 0; month < 12; month++)
         if (memcmp(months + 3 * month, line.text + 3, 3) == 0)
-            return (int32_t)(strtol(line.text + 7, NULL, 10) * 10000 + (month + 1) * 100 +
-                             strtol(line.text, NULL, 10));
+            return 10000 * read_digits(line.text + 7, 4) + 100 * (month + 1) +
+                   read_digits(line.text, 2);
     return 0;
 }
 

@@ -105,8 +105,8 @@ enum uniprot_feature_flags {
 
 typedef struct uniprot_feature {
     const char *key;      /* "BINDING" */
-    int64_t begin, end;   /* residues, from 1, both included; −1 unknown; 0 in old
-                             INIT_MET only: a residue removed before the sequence */
+    int64_t begin, end;   /* residues, from 1, both included; −1 unknown; 0 before
+                             the first, as of a methionine removed (old INIT_MET) */
     unsigned flags;       /* uniprot_feature_flags */
     const char *sequence; /* other sequence the location is in ("P12345-2"); "" = this one */
     const char *note;     /* "" = none; no closing dot */
@@ -152,7 +152,7 @@ typedef struct uniprot_tally {
     int64_t unknown_lines;    /* lines with a code that is not known */
     int64_t unknown_topics;   /* comments */
     int64_t unknown_features; /* features with a key that is not known */
-    int64_t bad_features;     /* features without a readable location: left out */
+    int64_t bad_features;     /* features with no location in the sequence: left out */
     int64_t unchecked_crc;    /* records whose SQ line is older than CRC64 */
 } uniprot_tally;
 

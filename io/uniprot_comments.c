@@ -148,6 +148,7 @@ static char *write_cofactors(const char *text, const char *end, char *out) {
     char *const begin = out;
     while (text < end) {
         const char *stop = value_end(text);
+        stop = stop < end ? stop : end;
         if (strncmp(text, "Name=", 5) == 0) {
             if (out > begin) {
                 memcpy(out, ", ", 2);

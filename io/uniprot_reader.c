@@ -94,6 +94,16 @@ static void consume(uniprot_reader *r, size_t size, int64_t lines) {
     r->lines += lines;
 }
 
+/* The first line that is not blank becomes the one at `start`; size 0 at the end of the text. */
+static status skip_blank_lines(uniprot_reader *r, line *found, error *err) {
+    for (;;) {
+        TRY(line_at(r, 0, found, err));
+        if (found->size == 0 || !is_blank(*found))
+            return STATUS_OK;
+        consume(r, found->size, 1);
+    }
+}
+
 /* Goes to the first record that starts at `begin` > 0 or later. */
 static status skip_to_first(uniprot_reader *r, int64_t begin, error *err) {
     const int64_t from = begin > LOOK_BACK ? begin - LOOK_BACK : 0;
@@ -121,12 +131,7 @@ static status skip_to_first(uniprot_reader *r, int64_t begin, error *err) {
 /* The file must begin as a flat file does: anything else is the wrong file, not a bad record. */
 static status check_head(uniprot_reader *r, error *err) {
     line l;
-    for (;;) {
-        TRY(line_at(r, 0, &l, err));
-        if (l.size == 0 || !is_blank(l))
-            break;
-        consume(r, l.size, 1);
-    }
+    TRY(skip_blank_lines(r, &l, err));
     if (l.size == 0)
         return error_set(err, STATUS_INPUT, "%s: the file is empty; expected UniProt records.",
                          r->path);
@@ -207,12 +212,7 @@ static status measure_record(uniprot_reader *r, size_t *size, int64_t *lines, er
 status uniprot_reader_next(uniprot_reader *r, uniprot_record *record, error *err) {
     *record = (uniprot_record){.file = r->path};
     line l;
-    for (;;) {
-        TRY(line_at(r, 0, &l, err));
-        if (l.size == 0 || !is_blank(l))
-            break;
-        consume(r, l.size, 1);
-    }
+    TRY(skip_blank_lines(r, &l, err));
     if (l.size == 0 || (r->end >= 0 && r->offset >= r->end))
         return STATUS_OK;
     size_t size;

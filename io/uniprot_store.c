@@ -66,7 +66,7 @@ bool uniprot_block_next(uniprot_block *block, uniprot_slice *line) {
         const char *newline = memchr(begin, '\n', (size_t)(block->end - begin));
         const char *end = newline ? newline : block->end;
         block->at = newline ? newline + 1 : block->end;
-        if (end - begin >= 2 && begin[0] == '*')
+        if (end - begin >= 2 && memcmp(begin, "**", 2) == 0)
             continue;
         while (end > begin && (end[-1] == ' ' || end[-1] == '\r'))
             end--;

@@ -67,8 +67,8 @@ uniprot_evidence uniprot_text_strip(char *text, bool words, uniprot_list *spans)
 uniprot_evidence uniprot_evidence_of(const char *text, const char *end);
 uniprot_evidence uniprot_evidence_stronger(uniprot_evidence a, uniprot_evidence b);
 
-/* Cuts the next value off a text with "; " between values; NULL at the end. A `;` that no space
- * follows belongs to the value. */
+/* Cuts the next value off a text whose values the separator parts; NULL at the end. Blanks and `;`
+ * before the value are passed over. With "; ", a `;` that no space follows belongs to the value. */
 char *uniprot_text_next(char **rest, const char *separator);
 
 /* Takes one of the closing characters off the end. */

@@ -101,6 +101,15 @@ static void test_contradicted_sequence(void) {
     EXPECT(structure.contradicted == 1);
 }
 
+/* Two names at one place without alternate locations: one residue, and the first with a Cα. */
+static void test_two_names_at_one_place(void) {
+    EXPECT_PARSED("data_1\n" SEQUENCE COLUMNS "ATOM C CA . ALA A 1 3 1 2 3 1 1 A 1\n"
+                  "ATOM C CA . SER A 1 3 5 2 3 1 1 A 1\n");
+    EXPECT_TEXT(letters_of(0), "MMAG");
+    EXPECT_X(0, 2, 1);
+    EXPECT(structure.count == 1 && structure.chains[0].present == 1);
+}
+
 static void test_nucleic_acid_is_left_out(void) {
     EXPECT_PARSED("data_1\n" COLUMNS "ATOM P P . DA A 1 1 1 2 3 1 1 A 1\n");
     EXPECT_CHAINS(0);
@@ -128,6 +137,11 @@ static void test_damage_is_refused(void) {
     EXPECT_REFUSED("data_1\nloop_\n_entity_poly_seq.entity_id\n_entity_poly_seq.num\n"
                    "_entity_poly_seq.mon_id\n1 1 ALA\n1 3 ALA\n",
                    "FILE:7: _entity_poly_seq.num is '3' behind number 1");
+    /* However long a value is, the sentence comes to its end. */
+    char text[4096];
+    snprintf(text, sizeof text, "data_1\n_struct_ref.id %02000d\n", 0);
+    EXPECT(parse(text) == STATUS_INPUT);
+    EXPECT(strstr(structure_error.text, "is longer than 15 bytes.") != NULL);
     EXPECT_REFUSED("data_1\nloop_\n_atom_site.label_atom_id _atom_site.label_comp_id "
                    "_atom_site.label_asym_id _atom_site.label_seq_id _atom_site.Cartn_x "
                    "_atom_site.Cartn_y _atom_site.Cartn_z CA ALA A 1 1.25 1.25 1.2",
@@ -142,6 +156,7 @@ int main(void) {
     test_links();
     test_sources();
     test_contradicted_sequence();
+    test_two_names_at_one_place();
     test_nucleic_acid_is_left_out();
     test_damage_is_refused();
     chain_file_destroy(&structure);

@@ -42,7 +42,7 @@ static void test_calcium_is_no_alpha_carbon(void) {
         "ATOM      2 CA   GLY A   1       8.000   2.000   3.000  1.00 11.00          CA\n"
         "ATOM      3 CA   GLY A   2       7.000   2.000   3.000  1.00 11.00\n"
         "ATOM      4  CA  GLY A   3       6.000   2.000   3.000\n"
-        "ATOM      5 CA   GLY A   4       5.000   2.000   3.000  1.00 11.00           C\n"
+        "ATOM      5 CA   GLY A   4       5.000   2.000   3.000  1.00 11.00           c\n"
         "ATOM      6  CA  GLY A   5       4.000   2.000   3.000  1.00 11.00      0297BC31\n"
         "HETATM    7 CA    CA A 101       3.000   2.000   3.000  1.00 11.00          CA\n");
     EXPECT_TEXT(letters_of(0), "GGGGG");
@@ -202,7 +202,8 @@ static void test_models_of_alphafold(void) {
 static void test_damage_is_refused(void) {
     EXPECT_REFUSED("", "FILE:1: this is no structure file");
     EXPECT_REFUSED("just words\n", "FILE:1: this is no structure file");
-    EXPECT_REFUSED("HEADER    NOTHING ELSE\n", "FILE:1: the file ends without an ATOM record");
+    EXPECT_REFUSED("HEADER    NOTHING ELSE\n",
+                   "FILE:1: the file ends without an ATOM or HETATM record");
     EXPECT_REFUSED("REMARK\nATOM      1  CA  ALA A   1       1.000   2.000   3.0",
                    "FILE:2: the line ends before column 54, inside z");
     EXPECT_REFUSED("ATOM      1  CA  ALA A   1       1.000   2.0x0   3.000  1.00 11.00\n",

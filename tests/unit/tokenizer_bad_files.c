@@ -3,6 +3,7 @@
 #include "io/tokenizer.h"
 #include "tests/test.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char path[] = "/tmp/sepit-tokenizer-XXXXXX";
@@ -81,6 +82,10 @@ int main(void) {
     expect_refused("tokenizer.json", path, "not a whole SentencePiece model");
     check_tiny_models();
     check_cut_model();
+    EXPECT(truncate(path, INT64_C(1) << 40) == 0); /* without a block on the disk */
+    expect_refused("weights", path, "more than any SentencePiece model");
+    EXPECT(unlink(path) == 0 && mkfifo(path, 0600) == 0);
+    expect_refused("a pipe that nobody writes to", path, "not a file");
     unlink(path);
     return test_end();
 }

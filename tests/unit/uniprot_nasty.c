@@ -159,6 +159,42 @@ static void test_comments(void) {
     EXPECT_TEXT(prose, "Mg(2+), K(+).");
 }
 
+/* A "Note=" that no `;` parts from the name before: the prose fits the size that the header gives.
+ */
+static void test_prose_fits(void) {
+    parts p = good;
+    p.cc = "CC   -!- COFACTOR:\n"
+           "CC       Name=Zn(2+) Note=Binds a zinc ion for every chain, of which there are two;\n";
+    EXPECT(parse_parts(p) == STATUS_OK && entry.comment_count == 1, "%s", err.text);
+    char *prose = malloc(strlen(entry.comments[0].text) + 2);
+    EXPECT_TEXT(uniprot_comment_prose(entry.comments, prose),
+                "Binds a zinc ion for every chain, of which there are two");
+    EXPECT_TEXT(prose, "Zn(2+).");
+    free(prose);
+}
+
+/* Dates have a fixed width; nothing behind it is read, not even behind the record. */
+static void test_dates(void) {
+    static const char head[] = "ID   TEST_HUMAN\nAC   P12345;\nDT   21-JUL-1986";
+    parts p = good;
+    p.de = "DT   21-JUL-198699999999999999999999, integrated.\nDT   01-XXX-2000, x.\nDT   1.\n";
+    EXPECT(parse_parts(p) == STATUS_OK, "%s", err.text);
+    EXPECT(entry.date == 19860721 && entry.sequence_date == 0, "%d", entry.date);
+    char *exact = malloc(sizeof head - 1);
+    memcpy(exact, head, sizeof head - 1);
+    const uniprot_record record = {exact, sizeof head - 1, "test.dat", 0, 1};
+    EXPECT(uniprot_parse(&record, &entry, &tally, &err) == STATUS_INPUT);
+    free(exact);
+}
+
+/* Only `**` is internal: another code that begins with a star is one that is not known. */
+static void test_unknown_codes(void) {
+    parts p = good;
+    p.cc = "*A   what\n**   internal\nZZ   what\n";
+    EXPECT(parse_parts(p) == STATUS_OK, "%s", err.text);
+    EXPECT(tally.unknown_lines == 2, "%lld", (long long)tally.unknown_lines);
+}
+
 static void test_features(void) {
     parts p = good;
     p.ft = "FT   BINDING         <1..>9\n"
@@ -308,6 +344,9 @@ int main(void) {
     test_refusals();
     test_old_checksum();
     test_comments();
+    test_prose_fits();
+    test_dates();
+    test_unknown_codes();
     test_features();
     test_names();
     test_line_ends();
