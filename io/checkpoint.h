@@ -15,7 +15,6 @@
 #include "src/base/error.h"
 
 #include <mpi.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 enum { CHECKPOINT_RANK = 3, CHECKPOINT_NAME = 256 /* bytes, with the NUL */ };
@@ -69,17 +68,24 @@ typedef struct checkpoint_retention {
 /* Saves into `folder` (created when missing) under the names of content->step, then deletes what
  * the retention does not keep. Replaces a checkpoint of the same step.
  * Collective on comm; fails on all ranks alike, with one sentence; then nothing of the new
- * checkpoint remains and the old ones are untouched. STATUS_FAILED when the disk is full or says
- * no; STATUS_INPUT when ranks disagree about the content or the slices do not tile a tensor. */
+ * checkpoint remains and those of other steps are untouched. Memory: 4 bytes per 4 MiB of the file
+ * and the table of tensors, on every rank. STATUS_FAILED when the disk is full or says no;
+ * STATUS_INPUT when ranks disagree about the content or the slices do not tile a tensor. */
 status checkpoint_save(MPI_Comm comm, const char *folder, const checkpoint_content *content,
                        checkpoint_retention retention, error *err);
 
 /* Path of the newest checkpoint in `folder` whose every byte is as it was written; NULL when the
- * folder is missing or has none. Newer ones that are damaged are named in a warning and renamed
- * NAME.bad-REASON. The caller frees the path.
+ * folder is missing or has none. For the one job that saves into the folder: newer ones that are
+ * damaged are named in a warning and renamed NAME.bad-REASON, and one that was complete when its
+ * job ended between the last two renames gets its name. The caller frees the path.
  * Collective on comm: each rank reads a share of the file. STATUS_INPUT when there are checkpoints
- * but none is good. */
+ * but none is good; STATUS_FAILED when a rank cannot see what rank 0 sees. */
 status checkpoint_find_newest(char **path, MPI_Comm comm, const char *folder, error *err);
+
+/* The same for everyone else: changes nothing in the folder, so that it may run beside a job that
+ * is saving there. A damaged one is only skipped, with a warning; one without its final names is
+ * not looked at. Collective on comm. */
+status checkpoint_look_newest(char **path, MPI_Comm comm, const char *folder, error *err);
 
 /* An open checkpoint, for reading. */
 typedef struct checkpoint checkpoint;

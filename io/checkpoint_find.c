@@ -34,7 +34,7 @@ static status finish_renaming(const char *folder, const char *from, const char *
     return durable_sync_folder(folder, err);
 }
 
-/* Collective: is the checkpoint of this entry whole? */
+/* Collective: is the checkpoint of this entry whole? With the manifest's partial, finishes it. */
 static status try_entry(char *path, MPI_Comm comm, const char *folder,
                         const checkpoint_entry *entry, const char **reason, error *err) {
     char manifest_path[CHECKPOINT_PATH], partial[CHECKPOINT_PATH];
@@ -64,9 +64,10 @@ static status try_entry(char *path, MPI_Comm comm, const char *folder,
 }
 
 /* Rank 0's list goes round entry by entry; every rank leaves with the same result. */
-static status try_newest_first(char **path, MPI_Comm comm, const char *folder,
+static status try_newest_first(char **path, MPI_Comm comm, const char *folder, bool mend,
                                const checkpoint_entry *entry, int64_t entries, error *err) {
     const int rank = comm_rank(comm);
+    const unsigned whole = PART_DATA | PART_MANIFEST;
     MPI_TRY(MPI_Bcast(&entries, 1, MPI_INT64_T, 0, comm));
     char candidate[CHECKPOINT_PATH];
     bool some = false;
@@ -76,8 +77,11 @@ static status try_newest_first(char **path, MPI_Comm comm, const char *folder,
             memcpy(pair, (int64_t[2]){entry[i].step, entry[i].parts}, sizeof pair);
         MPI_TRY(MPI_Bcast(pair, 2, MPI_INT64_T, 0, comm));
         const checkpoint_entry next = {pair[0], (unsigned)pair[1]};
-        some = some || (next.parts & (PART_DATA | PART_MANIFEST | PART_BAD));
-        if (!(next.parts & (PART_DATA | PART_MANIFEST)))
+        /* Half of a checkpoint is a matter for the folder's owner: it may just be being saved. */
+        const unsigned found = next.parts & whole;
+        const bool worth_trying = mend ? found != 0 : found == whole;
+        some = some || worth_trying || (next.parts & PART_BAD);
+        if (!worth_trying)
             continue;
         const char *reason = "";
         error local = {0};
@@ -93,8 +97,10 @@ static status try_newest_first(char **path, MPI_Comm comm, const char *folder,
             *err = local;
             return code;
         }
-        if (rank == 0)
+        if (rank == 0 && mend)
             set_aside(folder, &next, reason, local.text);
+        else if (rank == 0)
+            log_warn("%s; it is skipped", local.text);
     }
     if (!some)
         return STATUS_OK;
@@ -104,7 +110,7 @@ static status try_newest_first(char **path, MPI_Comm comm, const char *folder,
                      folder);
 }
 
-status checkpoint_find_newest(char **path, MPI_Comm comm, const char *folder, error *err) {
+static status find_newest(char **path, MPI_Comm comm, const char *folder, bool mend, error *err) {
     checkpoint_entry *entry = NULL;
     int64_t entries = 0;
     status code = STATUS_OK;
@@ -113,7 +119,15 @@ status checkpoint_find_newest(char **path, MPI_Comm comm, const char *folder, er
         code = checkpoint_list(folder, &entry, &entries, err);
     code = agree(comm, code, err);
     if (code == STATUS_OK)
-        code = try_newest_first(path, comm, folder, entry, entries, err);
+        code = try_newest_first(path, comm, folder, mend, entry, entries, err);
     free(entry);
     return code;
+}
+
+status checkpoint_find_newest(char **path, MPI_Comm comm, const char *folder, error *err) {
+    return find_newest(path, comm, folder, true, err);
+}
+
+status checkpoint_look_newest(char **path, MPI_Comm comm, const char *folder, error *err) {
+    return find_newest(path, comm, folder, false, err);
 }

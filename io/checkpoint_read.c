@@ -91,16 +91,16 @@ static status open_data(checkpoint *c, MPI_Comm comm, const char **reason, error
     int64_t bytes = 0;
     *reason = "no-file";
     status code = open_regular(c->path, &c->fd, &bytes, err);
-    /* A file that rank 0 sees and another rank does not is no damaged file. */
-    const bool elsewhere = code == STATUS_INPUT && comm_rank(comm) != 0;
-    TRY(agree(comm, elsewhere ? STATUS_FAILED : code, err));
-    *reason = "size";
-    if (bytes != c->m.bytes)
+    if (code == STATUS_OK && bytes != c->m.bytes) {
+        *reason = "size";
         code =
             error_set(err, STATUS_INPUT,
                       "%s has %" PRId64 " bytes where its manifest says %" PRId64 "; it is damaged",
                       c->path, bytes, c->m.bytes);
-    return agree(comm, code, err);
+    }
+    /* A file that rank 0 sees whole and another rank does not is no damaged file. */
+    const bool elsewhere = code == STATUS_INPUT && comm_rank(comm) != 0;
+    return agree(comm, elsewhere ? STATUS_FAILED : code, err);
 }
 
 status checkpoint_open_with(checkpoint **opened, MPI_Comm comm, const char *path,

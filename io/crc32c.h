@@ -1,4 +1,4 @@
-/* CRC32C (Castagnoli; RFC 3720): the checksum of checkpoints and of TensorBoard records.
+/* CRC32C (Castagnoli; RFC 3720): the checksum of checkpoints.
  *
  * Before its first and last inversion a CRC is linear: the raw value of a whole is the XOR of the
  * raw values of its parts, each shifted by the bytes that follow it. So ranks that write parts of

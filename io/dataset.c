@@ -233,7 +233,6 @@ status dataset_open(dataset **opened, MPI_Comm comm, const char *path, error *er
     char *copy = strdup(path);
     CHECK(d != NULL && f != NULL && copy != NULL, "out of memory: a dataset's header.");
     f->fd = -1;
-    f->shared.window = MPI_WIN_NULL;
     d->file = f;
     d->path = copy;
     status code = agree(comm, comm_rank(comm) == 0 ? load_header(path, f, err) : STATUS_OK, err);

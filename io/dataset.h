@@ -13,7 +13,6 @@
 #include "src/base/error.h"
 
 #include <mpi.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 enum { ACCESSION_SIZE = 16 }; /* bytes, NUL-padded */
@@ -36,7 +35,7 @@ typedef struct dataset {
     const int32_t *caption_protein; /* [captions], ascending */
     const int64_t *caption_question_offset, *caption_offset; /* [captions+1] */
     const char *tool, *config, *split_method;                /* attributes of the file */
-    struct dataset_file *file; /* owned: descriptor, addresses, shared windows */
+    struct dataset_file *file; /* owned: descriptor, addresses, shared block */
 } dataset;
 
 /* Opens for reading on all ranks of comm. STATUS_INPUT with file, array, expected and found when it

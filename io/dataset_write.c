@@ -157,7 +157,7 @@ status dataset_writer_put(dataset_writer *w, dataset_array array, int64_t first,
                           const void *rows, error *err) {
     const h5_array *a = &w->arrays[array];
     const int64_t row = a->columns * (int64_t)h5_kind_size(a->kind);
-    CHECK(first >= 0 && count >= 0 && first + count <= a->rows, "%s: rows %lld + %lld of %lld.",
+    CHECK(first >= 0 && count >= 0 && first <= a->rows - count, "%s: rows %lld + %lld of %lld.",
           a->name, (long long)first, (long long)count, (long long)a->rows);
     if (count == 0)
         return STATUS_OK;
@@ -176,8 +176,11 @@ status dataset_writer_finish(dataset_writer *w, status local, error *err) {
     if (local == STATUS_OK) {
         if (rank == 0)
             local = durable_rename(w->partial, w->path, err);
-        if (rank == 0 && local == STATUS_OK)
+        if (rank == 0 && local == STATUS_OK) {
             local = durable_sync_folder(w->folder, err);
+            if (local != STATUS_OK)
+                unlink(w->path);
+        }
         local = agree(w->comm, local, err);
     }
     if (local != STATUS_OK && rank == 0)

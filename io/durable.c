@@ -160,9 +160,8 @@ status durable_sync(const char *path, int fd, error *err) {
 status durable_rename(const char *from, const char *to, error *err) {
     if (rename(from, to) == 0)
         return STATUS_OK;
-    const int code = errno;
-    fail(err, "rename", from, code);
-    return error_prefix(err, "%s", to);
+    const char *reason = strerror(errno);
+    return error_set(err, STATUS_FAILED, "cannot rename %s to %s: %s", from, to, reason);
 }
 
 status durable_sync_folder(const char *folder, error *err) {

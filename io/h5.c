@@ -1,9 +1,11 @@
 #include "io/h5.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { ALIGN_FROM = 64 * 1024, ALIGN_TO = 4096 };
@@ -70,9 +72,9 @@ status h5_open(hid_t *file, const char *path, error *err) {
     return STATUS_OK;
 }
 
-status h5_create(hid_t *file, const char *path, error *err) {
+/* With `access_list`, which names the driver; closes it. */
+static status create(hid_t *file, const char *path, hid_t access_list, error *err) {
     prepare_library();
-    const hid_t access_list = H5Pcreate(H5P_FILE_ACCESS);
     const hid_t create_list = H5Pcreate(H5P_FILE_CREATE);
     H5Pset_libver_bounds(access_list, H5F_LIBVER_V110, H5F_LIBVER_V110);
     H5Pset_alignment(access_list, ALIGN_FROM, ALIGN_TO);
@@ -88,17 +90,21 @@ status h5_create(hid_t *file, const char *path, error *err) {
     return STATUS_OK;
 }
 
-/* HDF5 opens by name only, and does not follow /proc/self/fd to a memfd. */
+status h5_create(hid_t *file, const char *path, error *err) {
+    return create(file, path, H5Pcreate(H5P_FILE_ACCESS), err);
+}
+
+/* HDF5 opens by name only, and its usual driver does not follow /proc/self/fd to a file that has
+ * none; the one on stdio does. Not a file in /dev/shm: that may be full. */
 status h5_create_in_memory(hid_t *file, int *fd, char path[H5_MEMORY_PATH], error *err) {
-    strcpy(path, "/dev/shm/sepit-header-XXXXXX");
     *file = H5I_INVALID_HID;
-    *fd = mkostemp(path, O_CLOEXEC);
+    *fd = memfd_create("sepit-header", MFD_CLOEXEC);
     if (*fd < 0)
-        return error_set(err, STATUS_FAILED, "cannot create a file in /dev/shm: %s",
-                         strerror(errno));
-    const status code = h5_create(file, path, err);
-    unlink(path);
-    return code;
+        return error_set(err, STATUS_FAILED, "cannot create a file in memory: %s", strerror(errno));
+    snprintf(path, H5_MEMORY_PATH, "/proc/self/fd/%d", *fd);
+    const hid_t access_list = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_fapl_stdio(access_list);
+    return create(file, path, access_list, err);
 }
 
 status h5_close(hid_t file, const char *path, error *err) {
@@ -213,6 +219,13 @@ static status check_array(hid_t data, const char *path, int64_t size, h5_array *
     return STATUS_OK;
 }
 
+/* A name of this very file: a link may also lead into another one. */
+static bool is_inside(hid_t file, const char *name) {
+    H5L_info_t info;
+    return H5Lexists(file, name, H5P_DEFAULT) > 0 &&
+           H5Lget_info(file, name, &info, H5P_DEFAULT) >= 0 && info.type == H5L_TYPE_HARD;
+}
+
 status h5_find_array(hid_t file, const char *path, int64_t size, h5_array *array, error *err) {
     /* H5Lexists needs every part of the path to exist. */
     char group[H5_NAME_SIZE];
@@ -220,8 +233,8 @@ status h5_find_array(hid_t file, const char *path, int64_t size, h5_array *array
     char *slash = strrchr(group, '/');
     if (slash != NULL)
         *slash = '\0';
-    const int present = (group[0] == '\0' || H5Lexists(file, group, H5P_DEFAULT) > 0) &&
-                        H5Lexists(file, array->name, H5P_DEFAULT) > 0;
+    const bool present =
+        (group[0] == '\0' || is_inside(file, group)) && is_inside(file, array->name);
     const hid_t data = present ? H5Dopen2(file, array->name, H5P_DEFAULT) : H5I_INVALID_HID;
     if (data < 0)
         return error_set(err, STATUS_INPUT, "%s: has no array %s", path, array->name);

@@ -4,8 +4,8 @@
  * read by pwrite and pread at the address HDF5 gives an array. So one rank alone handles the
  * HDF5 file, no call here is collective, and a disk that says no can never leave ranks waiting in
  * one. Reading trusts nothing: only names asked for are opened; class, size, rank, layout and
- * bounds are checked; variable-length, compound, external, virtual and filtered arrays are refused
- * before a byte of them is touched.
+ * bounds are checked; variable-length, compound, external, virtual and filtered arrays, and links
+ * that may lead out of the file, are refused before a byte of them is touched.
  * Read next: io/dataset_write.c.
  */
 #ifndef SEPIT_IO_H5_H
@@ -60,8 +60,9 @@ status h5_create_in_memory(hid_t *file, int *fd, char path[H5_MEMORY_PATH], erro
 status h5_make_group(hid_t file, const char *path, const char *name, error *err);
 status h5_make_array(hid_t file, const char *path, h5_array *array, error *err);
 
-/* Finds the array by name, checks that it has the kind and number of columns given, is contiguous
- * and lies inside the file's `size` bytes, and fills in rows and address. Local. */
+/* Finds the array by name (in the root or in a group of it), checks that it has the kind and number
+ * of columns given, is contiguous and lies inside the file's `size` bytes, and fills in rows and
+ * address. Local. */
 status h5_find_array(hid_t file, const char *path, int64_t size, h5_array *array, error *err);
 
 /* Text and integer attributes of the file's root. The caller frees *text. Local. */

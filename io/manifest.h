@@ -20,6 +20,7 @@
 
 #include "io/checkpoint.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { MANIFEST_SLAB = 4 << 20 };

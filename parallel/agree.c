@@ -3,7 +3,6 @@
 #include "src/base/log.h"
 
 #include <limits.h>
-#include <string.h>
 
 status agree(MPI_Comm comm, status local, error *err) {
     const int rank = comm_rank(comm), size = comm_size(comm);

@@ -16,7 +16,7 @@
 /* The largest code of all ranks becomes everyone's; its sentence comes from the lowest rank that
  * has that code, with "rank N: " before it when the communicator has several ranks and the ranks
  * did not all fail alike.
- * Collective on comm. One reduction of 8 bytes when all is well; one broadcast more on failure. */
+ * Collective on comm. One reduction of 16 bytes when all is well; one broadcast more on failure. */
 status agree(MPI_Comm comm, status local, error *err);
 
 /* Ends the job with MPI's own text when an MPI call failed. Wrap every MPI call that returns. */

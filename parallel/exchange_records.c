@@ -141,29 +141,22 @@ typedef struct parcel {
     int64_t begin, bytes; /* in data */
 } parcel;
 
-static int64_t slices_of(int64_t bytes) {
-    return (bytes + LARGEST_MESSAGE - 1) / LARGEST_MESSAGE;
+/* Length of the slice at `at` of a message of `bytes`. */
+static int slice_at(int64_t at, int64_t bytes) {
+    const int64_t left = bytes - at;
+    return mpi_count(left < 0 ? 0 : left < LARGEST_MESSAGE ? left : LARGEST_MESSAGE);
 }
 
-/* Sends `send` bytes to one rank while `receive` bytes come from another, in slices. */
-static status swap_bytes(MPI_Comm comm, int to, const uint8_t *out, int64_t send, int from,
-                         uint8_t *in, int64_t receive, error *err) {
-    const int64_t slices = slices_of(send) + slices_of(receive);
-    MPI_Request *request = malloc((size_t)(slices + 1) * sizeof *request);
-    if (request == NULL)
-        return error_set(err, STATUS_FAILED, "out of memory: %lld requests", (long long)slices);
-    int started = 0;
-    for (int64_t at = 0; at < receive; at += LARGEST_MESSAGE)
-        MPI_TRY(MPI_Irecv(
-            in + at, mpi_count(receive - at < LARGEST_MESSAGE ? receive - at : LARGEST_MESSAGE),
-            MPI_BYTE, from, 0, comm, &request[started++]));
-    for (int64_t at = 0; at < send; at += LARGEST_MESSAGE)
-        MPI_TRY(MPI_Isend(out + at,
-                          mpi_count(send - at < LARGEST_MESSAGE ? send - at : LARGEST_MESSAGE),
-                          MPI_BYTE, to, 0, comm, &request[started++]));
-    MPI_TRY(MPI_Waitall(started, request, MPI_STATUSES_IGNORE));
-    free(request);
-    return STATUS_OK;
+/* Sends `send` bytes to one rank while `receive` bytes come from another, slice by slice; the
+ * shorter side stands still at the end. */
+static void swap_bytes(MPI_Comm comm, int to, const void *out, int64_t send, int from, void *in,
+                       int64_t receive) {
+    for (int64_t at = 0; at < send || at < receive; at += LARGEST_MESSAGE)
+        MPI_TRY(MPI_Sendrecv((const uint8_t *)out + (at < send ? at : 0), slice_at(at, send),
+                             MPI_BYTE, at < send ? to : MPI_PROC_NULL, 0,
+                             (uint8_t *)in + (at < receive ? at : 0), slice_at(at, receive),
+                             MPI_BYTE, at < receive ? from : MPI_PROC_NULL, 0, comm,
+                             MPI_STATUS_IGNORE));
 }
 
 /* Cuts the sorted set at the borders. */
@@ -183,17 +176,16 @@ static void cut_parcels(const record_set *set, const uint8_t *borders, int size,
 
 /* Moves lengths and bytes of every parcel, one pair of neighbours at a time: at step k to the rank
  * k above, from the rank k below. */
-static status move_parcels(MPI_Comm comm, const record_set *set, const int64_t *length,
-                           const parcel *out, const parcel *in, record_set *got, error *err) {
+static void move_parcels(MPI_Comm comm, const record_set *set, const int64_t *length,
+                         const parcel *out, const parcel *in, record_set *got) {
     const int rank = comm_rank(comm), size = comm_size(comm);
     for (int k = 0; k < size; k++) {
         const int to = (rank + k) % size, from = (rank - k + size) % size;
-        TRY(swap_bytes(comm, to, (const uint8_t *)(length + out[to].first), out[to].count * 8, from,
-                       (uint8_t *)(got->offset + 1 + in[from].first), in[from].count * 8, err));
-        TRY(swap_bytes(comm, to, set->data + out[to].begin, out[to].bytes, from,
-                       got->data + in[from].begin, in[from].bytes, err));
+        swap_bytes(comm, to, length + out[to].first, out[to].count * 8, from,
+                   got->offset + 1 + in[from].first, in[from].count * 8);
+        swap_bytes(comm, to, set->data + out[to].begin, out[to].bytes, from,
+                   got->data + in[from].begin, in[from].bytes);
     }
-    return STATUS_OK;
 }
 
 /* Tells every rank what it will get and makes room for it. */
@@ -229,18 +221,18 @@ status record_set_exchange(MPI_Comm comm, record_set *set, const uint8_t *border
         code = announce_parcels(comm, size, out, in, &got, err);
     }
     if (code == STATUS_OK)
-        code = move_parcels(comm, set, length, out, in, &got, err);
+        move_parcels(comm, set, length, out, in, &got);
     free(length);
     free(out);
     record_set_destroy(set);
-    if (code != STATUS_OK) {
-        record_set_destroy(&got);
-        return code;
-    }
     for (int64_t i = 0; i < got.count; i++)
         got.offset[i + 1] += got.offset[i];
     *set = got;
-    return agree(comm, record_set_sort(set, err), err);
+    if (code == STATUS_OK)
+        code = agree(comm, record_set_sort(set, err), err);
+    if (code != STATUS_OK)
+        record_set_destroy(set);
+    return code;
 }
 
 void exchange_sum_before(MPI_Comm comm, int64_t count, int64_t *values) {

@@ -2,55 +2,79 @@
 
 #include "parallel/agree.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-enum { ALIGNMENT = 64 };
+static status fail(error *err, const char *verb, size_t bytes, int code) {
+    return error_set(err, STATUS_FAILED,
+                     "cannot %s %zu bytes of shared memory on this node: %s; free some in /dev/shm "
+                     "(or raise its size limit)",
+                     verb, bytes, strerror(code));
+}
 
-status node_shared_create(node_shared *shared, MPI_Comm comm, size_t bytes, error *err) {
-    *shared = (node_shared){.node = MPI_COMM_NULL, .window = MPI_WIN_NULL};
-    MPI_TRY(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &shared->node));
-    shared->filler = comm_rank(shared->node) == 0;
-    /* A full /dev/shm is the machine's no, not a bug: it must come back as a code. */
-    MPI_TRY(MPI_Comm_set_errhandler(shared->node, MPI_ERRORS_RETURN));
-    const MPI_Aint size = shared->filler ? (MPI_Aint)(bytes + ALIGNMENT) : 0;
-    void *mine = NULL;
-    const int code =
-        MPI_Win_allocate_shared(size, 1, MPI_INFO_NULL, shared->node, &mine, &shared->window);
-    status local = STATUS_OK;
-    if (code != MPI_SUCCESS) {
-        shared->window = MPI_WIN_NULL;
-        local = error_set(err, STATUS_FAILED,
-                          "no %zu bytes of shared memory on this node; free some in /dev/shm "
-                          "(or raise its size limit)",
-                          bytes);
-    }
-    if (agree(comm, local, err) != STATUS_OK) {
-        if (shared->window != MPI_WIN_NULL)
-            MPI_TRY(MPI_Win_free(&shared->window));
-        MPI_TRY(MPI_Comm_free(&shared->node));
-        return err->code;
-    }
-    MPI_Aint whole = 0;
-    int unit = 0;
-    char *base = NULL;
-    MPI_TRY(MPI_Win_shared_query(shared->window, 0, &whole, &unit, &base));
-    shared->base = base + (ALIGNMENT - (uintptr_t)base % ALIGNMENT) % ALIGNMENT;
-    MPI_TRY(MPI_Win_lock_all(MPI_MODE_NOCHECK, shared->window));
+/* The filler: a file with all of its pages, so that no access can find /dev/shm full later. */
+static status create_block(char *path, size_t bytes, int *fd, error *err) {
+    *fd = mkostemp(path, O_CLOEXEC);
+    if (*fd < 0)
+        return fail(err, "create", bytes, errno);
+    int code = 0;
+    do
+        code = posix_fallocate(*fd, 0, (off_t)bytes);
+    while (code == EINTR);
+    return code == 0 ? STATUS_OK : fail(err, "reserve", bytes, code);
+}
+
+static status map_block(node_shared *shared, const char *path, int *fd, error *err) {
+    if (*fd < 0)
+        *fd = open(path, O_RDWR | O_CLOEXEC);
+    if (*fd < 0)
+        return fail(err, "open", shared->bytes, errno);
+    void *base = mmap(NULL, shared->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+    if (base == MAP_FAILED)
+        return fail(err, "map", shared->bytes, errno);
+    shared->base = base;
     return STATUS_OK;
 }
 
+status node_shared_create(node_shared *shared, MPI_Comm comm, size_t bytes, error *err) {
+    char path[] = "/dev/shm/sepit-table-XXXXXX";
+    int fd = -1;
+    *shared = (node_shared){.bytes = bytes > 0 ? bytes : 1};
+    MPI_TRY(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &shared->node));
+    shared->filler = comm_rank(shared->node) == 0;
+    status code = STATUS_OK;
+    if (shared->filler)
+        code = create_block(path, shared->bytes, &fd, err);
+    code = agree(comm, code, err);
+    if (code == STATUS_OK) {
+        MPI_TRY(MPI_Bcast(path, sizeof path, MPI_CHAR, 0, shared->node));
+        code = agree(comm, map_block(shared, path, &fd, err), err);
+    }
+    if (shared->filler && fd >= 0)
+        unlink(path);
+    if (fd >= 0)
+        close(fd);
+    if (code != STATUS_OK)
+        node_shared_destroy(shared);
+    return code;
+}
+
 void node_shared_fence(node_shared *shared) {
-    MPI_TRY(MPI_Win_sync(shared->window));
+    atomic_thread_fence(memory_order_seq_cst);
     MPI_TRY(MPI_Barrier(shared->node));
-    MPI_TRY(MPI_Win_sync(shared->window));
+    atomic_thread_fence(memory_order_seq_cst);
 }
 
 void node_shared_destroy(node_shared *shared) {
-    if (shared->window == MPI_WIN_NULL)
+    if (shared->bytes == 0)
         return;
-    MPI_TRY(MPI_Win_unlock_all(shared->window));
-    MPI_TRY(MPI_Win_free(&shared->window));
+    if (shared->base != NULL)
+        munmap(shared->base, shared->bytes);
     MPI_TRY(MPI_Comm_free(&shared->node));
-    memset(shared, 0, sizeof *shared);
-    shared->window = MPI_WIN_NULL;
+    *shared = (node_shared){0};
 }

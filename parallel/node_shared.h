@@ -2,7 +2,9 @@
  *
  * The ranks of a node share one block of memory; the node's first rank fills it, a fence makes it
  * visible, and from then on everybody reads. An offset table of 10^7 records costs a node 80 MB,
- * however many ranks it runs.
+ * however many ranks it runs. The block is a file in /dev/shm that has all of its pages before
+ * anyone uses it and no name soon after; MPI's own shared windows would wait for ever, or die at a
+ * page, where /dev/shm is full.
  */
 #ifndef SEPIT_PARALLEL_NODE_SHARED_H
 #define SEPIT_PARALLEL_NODE_SHARED_H
@@ -15,8 +17,8 @@
 
 typedef struct node_shared {
     MPI_Comm node; /* owned: the ranks of comm that share memory with this one */
-    MPI_Win window;
-    void *base;  /* the node's block, aligned to 64 bytes */
+    void *base;    /* the node's block, at the start of a page; NULL: there is none */
+    size_t bytes;
     bool filler; /* this rank is the node's first: it writes */
 } node_shared;
 

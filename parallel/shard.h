@@ -7,7 +7,8 @@
  * of the array, with no packing, and any range of the array is spread evenly over the owners. The
  * slices are summed by the owner along one binary tree over the ranks in order; the sum's bits
  * depend on that tree only, and MPI_Reduce_scatter, 20 times slower on Open MPI 4.1, is not needed.
- * Memory: one receive buffer of a round, at most 64 MiB or 64 KiB per rank, whichever is more.
+ * Memory: one receive buffer of a round, at most 64 MiB or one SHARD_SUM_BLOCK per rank, whichever
+ * is more.
  * Messages per rank: rounds · R for each verb. Nothing here knows what the numbers mean.
  */
 #ifndef SEPIT_PARALLEL_SHARD_H
@@ -51,9 +52,9 @@ void shard_reduce(shard *s, const void *whole, void *part);
 /* whole[storage] on every rank = the owners' parts. Collective. Moves as much as shard_reduce. */
 void shard_gather(shard *s, const void *part, void *whole);
 
-/* The sum of squares of the whole array whose parts are given: in double, over fixed blocks, then
- * along one binary tree, so that it has the same bits on any number of ranks. Collective; one
- * reduction of 8 bytes per SHARD_SUM_BLOCK elements. */
+/* The sum of squares of the whole array whose parts are given (their padding zero): in double, over
+ * fixed blocks, then along one binary tree, so that it has the same bits on any number of ranks.
+ * Collective; one reduction of 8 bytes per SHARD_SUM_BLOCK elements. */
 double shard_sum_squares(shard *s, const void *part);
 
 #endif

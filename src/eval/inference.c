@@ -10,7 +10,7 @@
 static status load_checkpoint(inference *f, MPI_Comm comm, const config *c, error *err) {
     char *folder = setup_checkpoint_folder(c), *path = NULL;
     checkpoint *file = NULL;
-    status code = checkpoint_find_newest(&path, comm, folder, err);
+    status code = checkpoint_look_newest(&path, comm, folder, err);
     if (code == STATUS_OK && path == NULL)
         code = error_set(err, STATUS_INPUT,
                          "there is no checkpoint in %s: train first (sepit train), or set run.dir",

@@ -34,7 +34,7 @@ expect() {
 }
 
 cd "$folder" || exit 1
-mkdir empty notes
+mkdir empty notes links
 echo "no entry" >notes/readme.txt
 : >nothing.dat
 entry >good.dat
@@ -43,11 +43,14 @@ for i in $(seq 3000); do entry; done >many.dat
 gzip -k many.dat
 head -c 300 many.dat.gz >cut.dat.gz
 printf 'ID   X' >stub.dat
+ln -s ../good.dat links/good.dat
+ln -s ../gone.dat links/moved.dat
 out="data.path=out.h5"
 expect 2 'build.entries' build $out
 expect 2 'no UniProt flat file' build $out build.entries=empty
 expect 2 'no UniProt flat file' build $out build.entries=notes
 expect 2 'missing.dat.*No such file' build $out build.entries=good.dat,missing.dat
+expect 2 'links/moved.dat.*symbolic link to nothing' build $out build.entries=links
 expect 2 'nothing.dat' build $out build.entries=good.dat,nothing.dat
 expect 2 'readme.txt' build $out build.entries=good.dat,notes/readme.txt
 expect 2 'cut.dat.gz' build $out build.entries=good.dat,cut.dat.gz
@@ -71,6 +74,12 @@ if timeout 30 "$SEPIT" inspect kept.h5 --protein P00001 | grep -q 'The protein i
 timeout 30 "$SEPIT" inspect kept.h5 --protein P00002 >log 2>&1
 if [ $? -eq 2 ] && grep -q P00002 log; then passed=$((passed + 1)); else failed=$((failed + 1)); cat log; fi
 if timeout 30 "$SEPIT" inspect kept.h5 --json | python3 -c 'import json,sys; d=json.load(sys.stdin); assert d["proteins"] == 1 and d["ledger"][0]["count"] == 3001' 2>log || ! command -v python3 >/dev/null; then passed=$((passed + 1)); else failed=$((failed + 1)); cat log; fi
+
+# What is not understood is counted over all ranks, and told.
+rm links/moved.dat
+{ sed 's/^DE/ZZ   what is this?\nCC   -!- NO SUCH TOPIC: Nothing.\nDE/; s/P00001/P00002/' good.dat; cat good.dat; } >strange.dat
+timeout 30 mpirun -n 3 "$SEPIT" build data.path=kept.h5 build.entries=strange.dat,links >log 2>&1
+if [ $? -eq 0 ] && grep -q 'not understood in the entries: 1 lines, 1 comment topics, 0 feature' log; then passed=$((passed + 1)); else failed=$((failed + 1)); cat log; fi
 
 echo "$passed as expected, $failed not"
 [ $failed -eq 0 ]

@@ -7,6 +7,7 @@
 #include "io/h5.h"
 #include "tests/parallel/build_fixture.h"
 
+#include <errno.h>
 #include <stddef.h>
 
 enum { P = 7, L = 1000, LEDGER = 2, SOURCES = 1 };
@@ -198,6 +199,58 @@ static void check_other_files(const char *path) {
     }
 }
 
+/* A link that leads into another file is no array of this one, even if all would fit. */
+static void check_links(const char *good, const char *path) {
+    static const char *const names[] = {"/protein/residue", "/protein"};
+    for (int k = 0; k < 4; k++) {
+        size_t size = 0;
+        char *data = fixture_read(good, &size);
+        write_bytes(path, data, size);
+        free(data);
+        if (comm_rank(MPI_COMM_WORLD) == 0) {
+            const char *name = names[k / 2];
+            const hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+            EXPECT(H5Lmove(file, name, file, "/elsewhere", H5P_DEFAULT, H5P_DEFAULT) >= 0);
+            EXPECT((k % 2 ? H5Lcreate_soft("/elsewhere", file, name, H5P_DEFAULT, H5P_DEFAULT)
+                          : H5Lcreate_external(good, name, file, name, H5P_DEFAULT, H5P_DEFAULT)) >=
+                   0);
+            EXPECT(H5Fclose(file) >= 0);
+        }
+        expect_refused(path, "a link");
+    }
+}
+
+/* A folder that may be written but not opened cannot be synced: then the file is taken back. */
+static void check_folder_not_synced(const char *folder, const contents *c) {
+    enum { NOBODY = 65534 };
+    const int rank = comm_rank(MPI_COMM_WORLD);
+    char box[FIXTURE_PATH], path[FIXTURE_PATH];
+    error err = {0};
+    dataset_writer *w = NULL;
+    fixture_join(path, fixture_join(box, folder, "box"), "out.h5");
+    if (rank == 0)
+        EXPECT(chmod(folder, 0755) == 0 && mkdir(box, 0700) == 0);
+    const dataset_sizes sizes = {P,      c->offset[P], P, c->text_offset[P], c->text_offset[P],
+                                 LEDGER, SOURCES,      4};
+    const dataset_about about = {"test", "{}", "none"};
+    status code = dataset_writer_create(&w, MPI_COMM_WORLD, path, &sizes, &about, &err);
+    EXPECT(code == STATUS_OK, "%s", err.text);
+    code = put(w, c, rank, comm_size(MPI_COMM_WORLD), &err);
+    if (rank == 0) {
+        EXPECT(chmod(box, 0300) == 0);
+        if (geteuid() == 0) /* root may open everything */
+            EXPECT(chown(box, NOBODY, NOBODY) == 0 && seteuid(NOBODY) == 0);
+    }
+    code = dataset_writer_finish(w, code, &err);
+    if (rank == 0 && getuid() == 0)
+        EXPECT(seteuid(0) == 0);
+    MPI_Barrier(MPI_COMM_WORLD);
+    EXPECT(code == STATUS_FAILED && strstr(err.text, box) != NULL, "%d: %s", code, err.text);
+    EXPECT(access(path, F_OK) != 0 && errno == ENOENT);
+    if (rank == 0)
+        EXPECT(chmod(box, 0700) == 0 && rmdir(box) == 0);
+}
+
 int main(int argc, char **argv) {
     MPI_Init(&argc, &argv);
     char folder[FIXTURE_PATH], good[FIXTURE_PATH], bad[FIXTURE_PATH], none[FIXTURE_PATH];
@@ -213,6 +266,8 @@ int main(int argc, char **argv) {
     check_wrong_values(good, bad);
     check_cut_short(good, bad);
     check_other_files(bad);
+    check_folder_not_synced(folder, &c);
+    check_links(good, bad);
     check_round_trip(good);
     fixture_remove(folder);
     const int code = test_end();
