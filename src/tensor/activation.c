@@ -50,12 +50,6 @@ void vector_add(const real *x, int64_t n, real *y) {
         y[i] += x[i];
 }
 
-void vector_scale(const real *x, int64_t n, real s, real *y) {
-#pragma omp parallel for simd if (n > SPLIT)
-    for (int64_t i = 0; i < n; i++)
-        y[i] = x[i] * s;
-}
-
 void bias_add(const real *bias, int64_t T, int64_t D, real *y) {
 #pragma omp parallel for if (T * D > SPLIT)
     for (int64_t t = 0; t < T; t++)

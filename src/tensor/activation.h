@@ -12,12 +12,12 @@ void gelu_backward(const real *d_y, const real *x, int64_t n, real *d_x);
 
 /* SwiGLU (Shazeer 2020): y = silu(gate)·up, silu(g) = g·sigmoid(g). */
 void swiglu_forward(const real *gate, const real *up, int64_t n, real *y);
+/* d_gate and d_up are written. */
 void swiglu_backward(const real *d_y, const real *gate, const real *up, int64_t n, real *d_gate,
                      real *d_up);
 
-/* y += x, over n elements; y = x·s; y[T,D] += bias[D] in each row. */
+/* y += x, over n elements; y[T,D] += bias[D] in each row. */
 void vector_add(const real *x, int64_t n, real *y);
-void vector_scale(const real *x, int64_t n, real s, real *y);
 void bias_add(const real *bias, int64_t T, int64_t D, real *y);
 /* d_bias[D] += sum over rows of d_y[T,D]; the order of summation is fixed (rows ascending), for
  * any number of threads. */

@@ -36,7 +36,8 @@ typedef struct attention_gradients {
     real *const *d_bias;   /* NULL, or as bias; added to where not NULL */
 } attention_gradients;
 
-/* The same bits for any number of threads. */
+/* d_out[T,H,d]; the rest as in attention_forward, whose results `saved` holds. The same bits for
+ * any number of threads. */
 void attention_backward(const attention_shape *shape, const attention_saved *saved,
                         const real *d_out, attention_gradients gradients);
 

@@ -32,9 +32,10 @@ typedef struct gemm gemm;
  * products; one row of either operand must fit into a third of it. */
 #define GEMM_SCRATCH_BYTES ((size_t)192 << 20)
 
-/* One engine per rank. In MODE=double the dtype is ignored (everything is fp64). `scratch` is
- * borrowed: products may take memory from it while they run and give it back.
- * STATUS_FAILED with oneDNN's reason. */
+/* One engine per rank, used by one thread at a time; products are threaded inside. In MODE=double
+ * the dtype is ignored (everything is fp64). `scratch` is borrowed: products may take memory from
+ * it while they run and give it back; it may be NULL where operands are not bf16. STATUS_FAILED
+ * with oneDNN's reason. */
 status gemm_create(gemm **engine, compute_dtype dtype, arena *scratch, error *err);
 void gemm_destroy(gemm *engine);
 
@@ -49,7 +50,8 @@ const char *gemm_describe(const gemm *engine);
  * bf16 (round to nearest even). */
 operand gemm_operand(const gemm *engine, arena *memory, const real *x, int64_t rows, int64_t cols);
 
-/* y[M,N] = x[M,K]·w[N,K]ᵀ + beta·y.   Any of M, N, K may be 0. beta is 0 or 1. */
+/* y[M,N] = x[M,K]·w[N,K]ᵀ + beta·y.   Any of M, N, K may be 0. beta is 0 (whatever y holds, NaN
+ * too) or 1. Operands that do not fit together are a CHECK failure, in all three. */
 void gemm_forward(gemm *engine, const operand *x, const operand *w, real beta, real *y);
 
 /* d_x[M,K] = d_y[M,N]·w[N,K] + beta·d_x */

@@ -11,11 +11,9 @@
 #ifdef SEPIT_DOUBLE
 typedef double real;
 #define REAL_EPSILON DBL_EPSILON
-#define REAL_MPI     MPI_DOUBLE
 #else
 typedef float real;
 #define REAL_EPSILON FLT_EPSILON
-#define REAL_MPI     MPI_FLOAT
 #endif
 
 #endif

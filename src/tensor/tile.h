@@ -45,8 +45,8 @@ static inline int64_t tile_width(int64_t n) {
     return (n + TILE_LANES - 1) / TILE_LANES * TILE_LANES;
 }
 
-/* to[rows, cols] = scale·from, with zeros up to the next multiples of TILE_ROWS and TILE_LANES;
- * rows of `from` are from_row apart, those of `to` to_row. */
+/* to[rows, tile_width(cols)] = scale·from, zeros beyond `cols`; rows of `from` are from_row apart,
+ * those of `to` to_row. */
 void tile_load(const real *from, int64_t from_row, int64_t rows, int64_t cols, real scale, real *to,
                int64_t to_row);
 

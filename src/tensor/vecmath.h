@@ -172,7 +172,7 @@ static inline double vec_dot3(const real *x, const real *y, const real *z, int64
     return vec_lanes_total(lane);
 }
 
-/* max x_i; −∞ for n = 0. A maximum is the same in any order. */
+/* max x_i, NaN passed over; −∞ for n = 0. A maximum is the same in any order. */
 static inline real vec_max(const real *x, int64_t n) {
     real max = (real)-INFINITY;
 #pragma omp simd reduction(max : max)

@@ -89,8 +89,8 @@ static void compare_with_twin(const char *name, const problem *p) {
             for (int64_t h = 0; h < H; h++) {
                 const int64_t row = (offsets[b] + i) * H + h;
                 const double lse = twin_row(p, b, i, h, want);
-                worst = fmax(worst, largest_error(p->out + row * d, want, d));
-                worst_lse = fmax(worst_lse, largest_error(p->lse + row, &lse, 1));
+                worst = larger(worst, largest_error(p->out + row * d, want, d));
+                worst_lse = larger(worst_lse, largest_error(p->lse + row, &lse, 1));
             }
     printf("%s: error %.1e, of lse %.1e, bound %.1e\n", name, worst, worst_lse, bound);
     EXPECT(worst <= bound, "%s: %g", name, worst);
@@ -178,6 +178,24 @@ static void run_large_logits(void) {
     EXPECT(lse[0] == 1000 && lse[1] == 1000, "%g %g", (double)lse[0], (double)lse[1]);
 }
 
+/* A NaN in one sequence's values shows in all of that sequence and nowhere else. */
+static void run_nan(void) {
+    enum { H = 2, WIDTH = 24, SICK = 3 };
+    problem p = problem_create(H, H, WIDTH, false, true);
+    const int64_t row = H * WIDTH, first = offsets[SICK] * row, end = offsets[SICK + 1] * row;
+    real *out = copy_array(p.out, p.T * row);
+    forward(&p, p.out, p.lse);
+    for (int64_t i = 0; i < row; i++)
+        p.v[first + 7 * row + i] = (real)NAN;
+    forward(&p, out, p.lse);
+    EXPECT(same_bits(out, p.out, first), "before the sequence");
+    EXPECT(same_bits(out + end, p.out + end, p.T * row - end), "after the sequence");
+    for (int64_t i = first; i < end; i++)
+        EXPECT(isnan(out[i]), "element %lld", (long long)i);
+    free(out);
+    problem_destroy(&p);
+}
+
 int main(void) {
     run("plain, d=16", 2, 2, 16, false, false);
     run("bias, d=24", 2, 2, 24, false, true);
@@ -187,5 +205,6 @@ int main(void) {
     run("one wide, d=1", 1, 1, 1, false, true);
     run_empty();
     run_large_logits();
+    run_nan();
     return test_end();
 }

@@ -4,6 +4,7 @@
 
 #include "src/nn/sepit.h"
 #include "tests/numerics/gradcheck.h"
+#include "tests/numerics/kernel.h"
 
 enum {
     CHUNK_TOKENS = 1024, /* most tokens of either kind */
@@ -211,12 +212,42 @@ static inline double model_run(model_bench *bench, const chunk *c, real scale, d
     return loss;
 }
 
+/* ---- how far round-off may go ---- */
+
+static inline int64_t chunk_longest(int64_t B, const int64_t *offset) {
+    int64_t n = 0;
+    for (int64_t b = 0; b < B; b++)
+        n = offset[b + 1] - offset[b] > n ? offset[b + 1] - offset[b] : n;
+    return n;
+}
+
+/* Terms in the sums of the language model for n tokens: in a block the norms, query, logits, mix,
+ * output and FFN; then norm, head and softmax. */
+static inline double llm_terms(const llama_config *l, int64_t n) {
+    return (double)(l->layers * (5 * l->D + l->D / l->H + n + l->F) + 2 * l->D + l->V);
+}
+
+/* Terms in the sums along the deepest path from the coordinates to the loss: distance, basis map
+ * and Σψ; the encoder's blocks, as in llm_terms; projector; language model. A sum of n terms is off
+ * by n·ε/2 of the sum of their sizes (Higham, §3.1); taking that to be at most twice the result,
+ * the loss is off by path_terms·ε, and a gradient, which goes the same way once more, by twice
+ * that. */
+static inline double path_terms(const sepit_config *config, const chunk *c) {
+    const esm_config *e = &config->encoder;
+    const int64_t protein = chunk_longest(c->batch.protein.B, c->protein_offset);
+    const int64_t text = chunk_longest(c->batch.text.B, c->text_offset);
+    const int64_t start = 3 + 3 * STRUCTURE_KERNELS + protein;
+    const int64_t encoder = 5 * e->D + e->D / e->H + protein + e->F;
+    return (double)(start + (e->layers - 1) * encoder + e->D + config->llm.D) +
+           llm_terms(&config->llm, text);
+}
+
 /* Largest |x − y| over largest |y|. */
 static inline double relative_distance(const real *x, const real *y, int64_t n) {
     double most = 0, size = 0;
     for (int64_t i = 0; i < n; i++) {
-        most = fmax(most, fabs((double)x[i] - (double)y[i]));
-        size = fmax(size, fabs((double)y[i]));
+        most = larger(most, fabs((double)x[i] - (double)y[i]));
+        size = larger(size, fabs((double)y[i]));
     }
     return most / fmax(size, 1e-300);
 }

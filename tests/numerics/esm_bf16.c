@@ -1,7 +1,8 @@
 // TEST timeout=60 mode=release,asan
-/* Rounding the inputs of products to bf16 (8 bits) moves the encoder's output and the gradients by
- * a few per cent at most, and what it takes from the arenas is within esm_activation_bytes and
- * esm_scratch_bytes. */
+/* Rounding the inputs of products to bf16 moves the encoder's output and the gradients no further
+ * than independent roundings by 2^-9 at most would, two for each product on the way (six in each of
+ * two blocks; for gradients there and back), and what it takes from the arenas is within
+ * esm_activation_bytes and esm_scratch_bytes. */
 #include "tests/numerics/encoder_bench.h"
 
 enum { TD = BENCH_TOKENS * 16 };
@@ -45,8 +46,10 @@ int main(void) {
     const double apart[] = {distance(rounded.x, exact.x, TD),
                             distance(rounded.d_hidden, exact.d_hidden, TD),
                             distance(rounded.gradient, exact.gradient, with_exact.p.elements)};
+    const double there = sqrt(2.0 * 12) / 512, back = sqrt(2.0 * 24) / 512;
     for (int i = 0; i < 3; i++)
-        EXPECT(apart[i] > 1e-5 && apart[i] < 0.03, "Part %d is %.1e apart.", i, apart[i]);
+        EXPECT(apart[i] > 1e-5 && apart[i] < (i == 0 ? there : back), "Part %d is %.1e apart.", i,
+               apart[i]);
     printf("output %.1e, input's gradient %.1e, parameters' gradients %.1e\n", apart[0], apart[1],
            apart[2]);
     bench_destroy(&with_exact);

@@ -69,6 +69,8 @@ static void check(const char *name, setup *s, int verb, array a, array b, int be
     const operand y = gemm_operand(s->engine, &s->memory, b.x, b.rows, b.cols);
     const int64_t flops = gemm_flops(s->engine);
     double worst = 0;
+    for (int64_t i = 0; beta == 0 && i < n; i++)
+        got[i] = (real)NAN; /* what was there does not matter */
     if (verb == FORWARD)
         gemm_forward(s->engine, &x, &y, (real)beta, got);
     else if (verb == DATA)
@@ -81,8 +83,7 @@ static void check(const char *name, setup *s, int verb, array a, array b, int be
         want += beta * (double)before[i];
         size += beta * fabs((double)before[i]);
         const double bound = ((double)terms + 2) * (double)REAL_EPSILON * size;
-        const double share = fabs((double)got[i] - want) / (bound + 1e-300);
-        worst = share <= worst ? worst : share; /* so that NaN shows */
+        worst = larger(worst, fabs((double)got[i] - want) / (bound + 1e-300));
     }
     EXPECT(worst <= 1, "%s %lld x %lld x %lld beta %d: %g of the bound", name, (long long)rows,
            (long long)cols, (long long)terms, beta, worst);
@@ -130,6 +131,25 @@ static void run_blocks(void) {
     setup_destroy(&s);
 }
 
+/* A NaN in row `row` of x reaches all of that row's results and no other row. */
+static void run_nan(int64_t M, int64_t N, int64_t K, int64_t row) {
+    setup s;
+    setup_create(&s, COMPUTE_F32);
+    real *x = random_array(1, M * K, 1), *w = random_array(2, N * K, 1);
+    real *y = random_array(3, M * N, 1);
+    x[row * K + K / 2] = (real)NAN;
+    const operand a = gemm_operand(s.engine, &s.memory, x, M, K);
+    const operand b = gemm_operand(s.engine, &s.memory, w, N, K);
+    gemm_forward(s.engine, &a, &b, 0, y);
+    for (int64_t i = 0; i < M * N; i++)
+        EXPECT(isnan(y[i]) == (i / N == row), "%lld x %lld x %lld, element %lld", (long long)M,
+               (long long)N, (long long)K, (long long)i);
+    free(x);
+    free(w);
+    free(y);
+    setup_destroy(&s);
+}
+
 /* Rows of the forward product with any number of rows and one or two threads, against those of the
  * largest: how many M give other bits. Informative where the library does not promise it. */
 static void count_row_changes(int64_t N, int64_t K) {
@@ -162,6 +182,9 @@ int main(void) {
     run_type(COMPUTE_F32);
     run_type(COMPUTE_BF16);
     run_blocks();
+    run_nan(1, 40, 96, 0);
+    run_nan(9, 33, 65, 8);
+    run_nan(300, 96, 400, 150);
     count_row_changes(64, 64);
     count_row_changes(100, 37);
     count_row_changes(480, 480);

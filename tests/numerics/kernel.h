@@ -34,14 +34,16 @@ static inline bool same_bits(const real *x, const real *y, int64_t n) {
     return n == 0 || memcmp(x, y, (size_t)n * sizeof *x) == 0;
 }
 
+/* The larger of two; NaN where either is NaN, which fmax and a plain comparison would lose. */
+static inline double larger(double x, double y) {
+    return isnan(x) || x >= y ? x : y;
+}
+
 /* Largest |x_i − want_i| / (1 + |want_i|). */
 static inline double largest_error(const real *x, const double *want, int64_t n) {
     double worst = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const double off = fabs((double)x[i] - want[i]) / (1 + fabs(want[i]));
-        if (!(off <= worst))
-            worst = off;
-    }
+    for (int64_t i = 0; i < n; i++)
+        worst = larger(worst, fabs((double)x[i] - want[i]) / (1 + fabs(want[i])));
     return worst;
 }
 

@@ -56,9 +56,6 @@ static void vectors(int64_t T, int64_t D) {
     vector_add(x, n, y);
     for (int64_t i = 0; i < n; i++)
         EXPECT(y[i] == was[i] + x[i], "vector_add");
-    vector_scale(x, n, 3, y);
-    for (int64_t i = 0; i < n; i++)
-        EXPECT(y[i] == x[i] * 3, "vector_scale");
     memcpy(y, was, (size_t)n * sizeof *y);
     bias_add(bias, T, D, y);
     for (int64_t i = 0; i < n; i++)
@@ -68,8 +65,9 @@ static void vectors(int64_t T, int64_t D) {
         double want = 0;
         for (int64_t t = 0; t < T; t++)
             want += (double)x[t * D + j];
+        /* the same sum in double; rounded once, then added to what was there */
         EXPECT(fabs((double)d_bias[j] - (double)bias_was[j] - want) <=
-                   eps * (1 + (double)T * 1e-8) * (3 + fabs(want) + fabs((double)bias_was[j])),
+                   eps * (fabs(want) + fabs((double)bias_was[j])),
                "bias_backward");
     }
     free(x);
@@ -159,6 +157,7 @@ static void check_norm_backward(const norm_case *c, const norm_case *was, bool c
     for (int64_t j = 0; j < D; j++) {
         const double w = (double)was->d_weight[j] + d_weight[j];
         const double b = (double)was->d_bias[j] + d_bias[j];
+        /* T terms whose sizes are 2/π on average, each with a few roundings */
         const double bound = 8 * eps * (double)(c->T + 2);
         EXPECT(fabs((double)c->d_weight[j] - w) <= bound, "d_weight");
         EXPECT(!centred || fabs((double)c->d_bias[j] - b) <= bound, "d_bias");

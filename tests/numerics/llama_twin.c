@@ -5,8 +5,6 @@
 
 enum { D = 16, H = 4, K = 2, d = D / H, F = 24, MAX = 400, ROWS = 16 };
 
-static const double BOUND = sizeof(real) == sizeof(double) ? 1e-12 : 2e-5;
-
 typedef struct problem {
     machine m;
     params p;
@@ -135,6 +133,12 @@ static double twin_nll(const double *logits, int32_t target) {
 
 /* ---- the checks ---- */
 
+/* Of what sequence b gives; see path_terms. */
+static double bound_of(int64_t b) {
+    const int64_t n = at.chunk.batch.text.offset[b + 1] - at.chunk.batch.text.offset[b];
+    return llm_terms(&at.llm.config, n) * (double)REAL_EPSILON;
+}
+
 static void check_loss(void) {
     static double logits[MAX][CHUNK_V], nll[CHUNK_TOKENS];
     const text_batch *text = &at.chunk.batch.text;
@@ -149,13 +153,13 @@ static void check_loss(void) {
             if (text->target[t] < 0)
                 continue;
             const double want = twin_nll(logits[t - text->offset[b]], text->target[t]);
-            EXPECT_CLOSE(nll[place], want, BOUND);
+            EXPECT_CLOSE(nll[place], want, bound_of(b));
             sum += want;
             place++;
         }
     }
     EXPECT(place == text->supervised);
-    EXPECT_CLOSE(loss, sum, BOUND);
+    EXPECT_CLOSE(loss, sum, llm_terms(&at.llm.config, MAX) * (double)REAL_EPSILON);
 }
 
 /* Sequence b as rows that llama_decode reads. */
@@ -187,7 +191,7 @@ static void check_decode(int64_t b, int64_t prefill) {
         const real *logits =
             llama_decode(&at.m.nn, &at.p, &at.llm, &cache, x + cache.length * D, step);
         for (int i = 0; i < CHUNK_V; i++)
-            EXPECT_CLOSE(logits[i], want[cache.length - 1][i], BOUND);
+            EXPECT_CLOSE(logits[i], want[cache.length - 1][i], bound_of(b));
         arena_reset(&at.m.activations, 0);
         EXPECT(arena_mark(&at.m.scratch) == 0, "Scratch was not given back.");
     }

@@ -152,33 +152,12 @@ static void check_array(golden_case *at, const record *want, const real *x, int6
                     fmax(size, fabs(want->value[i])));
 }
 
-static int64_t longest(int64_t B, const int64_t *offset) {
-    int64_t n = 0;
-    for (int64_t b = 0; b < B; b++)
-        n = offset[b + 1] - offset[b] > n ? offset[b + 1] - offset[b] : n;
-    return n;
-}
-
-/* Terms in the sums along the deepest path from the coordinates to the loss: distance, basis map
- * and Σψ; in a block the norms, query, logits, mix, output and FFN; projector; norm, head and
- * softmax. */
-static double path_terms(const golden_case *at) {
-    const esm_config *e = &at->config.encoder;
-    const llama_config *l = &at->config.llm;
-    const int64_t protein = longest(at->chunk.batch.protein.B, at->chunk.protein_offset);
-    const int64_t text = longest(at->chunk.batch.text.B, at->chunk.text_offset);
-    const int64_t start = 3 + 3 * STRUCTURE_KERNELS + protein;
-    const int64_t encoder = 5 * e->D + e->D / e->H + protein + e->F;
-    const int64_t llm = 5 * l->D + l->D / l->H + text + l->F;
-    return (double)(start + (e->layers - 1) * encoder + e->D + l->D + l->layers * llm + 2 * l->D +
-                    l->V);
-}
-
 static void use_bound(golden_case *at, bool gradient) {
     const double passes = gradient ? 2 : 1;
     at->worst = 0;
-    at->tolerance =
-        sizeof(real) == sizeof(double) ? 1e-9 : passes * path_terms(at) * (double)REAL_EPSILON;
+    at->tolerance = sizeof(real) == sizeof(double)
+                        ? 1e-9
+                        : passes * path_terms(&at->config, &at->chunk) * (double)REAL_EPSILON;
 }
 
 static void print_worst(const golden_case *at, const char *what) {

@@ -1,5 +1,6 @@
 // TEST timeout=60 mode=release,double,asan
 /* Rotating and translating a structure changes nothing, with the values a model starts from. */
+#include "tests/numerics/kernel.h"
 #include "tests/numerics/structure_bench.h"
 
 enum { L = 90, BIAS = BENCH_H * L * L, HIDDEN = L * BENCH_D };
@@ -20,8 +21,8 @@ static void move(const float *from, const double *angles, const double *shift, f
 static double largest(const real *x, const real *y, int64_t n) {
     double size = 0, difference = 0;
     for (int64_t i = 0; i < n; i++) {
-        size = fmax(size, fabs((double)x[i]));
-        difference = fmax(difference, fabs((double)x[i] - (double)y[i]));
+        size = larger(size, fabs((double)x[i]));
+        difference = larger(difference, fabs((double)x[i] - (double)y[i]));
     }
     return difference / size;
 }
