@@ -94,11 +94,17 @@ $(LIBRARY): $(PARTS)
 	@echo "  ar    $@"
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(BUILD)/%.o: %.c build/flags.mk
+# Everything is compiled again when how it is compiled changes, and only then.
+FLAGS = $(CC) $(CFLAGS) $(CXX) $(CXXFLAGS) $(LDLIBS)
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D); echo "$(FLAGS)" | cmp -s - $@ || echo "$(FLAGS)" >$@
+FORCE:
+
+$(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D); echo "  cc    $<"
 	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
 
-$(BUILD)/%.o: %.cc build/flags.mk
+$(BUILD)/%.o: %.cc $(BUILD)/flags
 	@mkdir -p $(@D); echo "  c++   $<"
 	$(Q)$(CXX) $(CXXFLAGS) -c -o $@ $<
 
@@ -120,7 +126,7 @@ check: deps ## all tests: release, double (gradients) and sanitizer builds
 	@tests/check
 
 demo: deps ## from real Swiss-Prot entries to a trained model that answers (2 ranks)
-	@$(MAKE) MODE=release all
+	@$(MAKE) -j$$(nproc) MODE=release all
 	@configs/demo/run $(BUILD)/sepit
 
 bench: all ## kernels, training step and builder: the figures of README's table
@@ -137,6 +143,7 @@ format-check: ## fail if a source file is not formatted
 	@clang-format --dry-run -Werror $(FORMATTED) && echo "format: $(words $(FORMATTED)) files as they should be"
 
 tidy: build/flags.mk ## clang-tidy's opinion
+	@$(call DEPS_SCRIPT,clang-tidy:clang-tidy,)
 	@clang-tidy --quiet $(filter %.c,$(SOURCES)) -- -std=c11 $(COMMON)
 
 layers: ## check that includes point downwards and each foreign library has one home
@@ -153,4 +160,4 @@ help: ## this list
 	@echo "sepit: trains structure-enhanced protein instruction models under MPI"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-.PHONY: all tests run-tests deps check demo bench format format-check tidy layers info clean help
+.PHONY: FORCE all tests run-tests deps check demo bench format format-check tidy layers info clean help

@@ -1,36 +1,24 @@
 #include "src/base/config.h"
 
+#include "src/base/setting.h"
+
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* One value: its text as given, or the paths of a list. */
-typedef struct setting {
-    char *text; /* NULL: no value */
-    char **paths;
-    int64_t count;
-} setting;
-
 struct config {
     const config_key *keys;
     int64_t count;
     setting *settings; /* [count] */
+    bool *in_file;     /* [count] the config file has this key */
     char *folder;      /* of the config file; "" for the current folder */
-    char name[512];    /* of the config file, for messages */
+    const char *name;  /* path of the config file, "" for none; borrowed, for messages */
 };
 
-/* ---- text ------------------------------------------------------------------------------------ */
-
-static char *copy_text(const char *text) {
-    char *copy = strdup(text);
-    CHECK(copy != NULL, "No memory for a config value.");
-    return copy;
-}
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 /* Edit distance of two key names (Levenshtein); names are short. */
 static size_t edit_distance(const char *a, const char *b) {
@@ -55,7 +43,7 @@ static size_t edit_distance(const char *a, const char *b) {
 }
 
 static const char *nearest_key(const config *c, const char *name) {
-    const char *nearest = "";
+    const char *nearest = c->keys[0].name;
     size_t best = SIZE_MAX;
     for (int64_t i = 0; i < c->count; i++) {
         const size_t distance = edit_distance(name, c->keys[i].name);
@@ -74,189 +62,58 @@ static int64_t find_key(const config *c, const char *name) {
     return -1;
 }
 
-/* ---- values ---------------------------------------------------------------------------------- */
-
-static bool parse_bool(const char *text, bool *value) {
-    *value = strcmp(text, "true") == 0 || strcmp(text, "on") == 0;
-    return *value || strcmp(text, "false") == 0 || strcmp(text, "off") == 0;
-}
-
-static bool parse_number(const char *text, double *value) {
-    char *end = NULL;
-    errno = 0;
-    if (strpbrk(text, "xX") != NULL) /* strtod would read hexadecimal */
-        return false;
-    *value = strtod(text, &end);
-    return end != text && *end == '\0' && errno == 0 && isfinite(*value);
-}
-
-/* The shortest text that reads back as the same number. */
-static void print_number(double value, char *text, size_t size) {
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, size, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            return;
-    }
-}
-
-/* A whole number, written as such (1e6 is one, too). */
-static bool parse_int(const char *text, int64_t *value) {
-    char *end = NULL;
-    errno = 0;
-    const long long whole = strtoll(text, &end, 10);
-    *value = whole;
-    if (end != text && *end == '\0' && errno == 0)
-        return true;
-    double number = 0;
-    if (!parse_number(text, &number) || fabs(number) > 9e15 || number != floor(number))
-        return false;
-    *value = (int64_t)number;
-    return true;
-}
-
-/* Whether `word` is one of "a|b|c". */
-static bool is_choice(const char *choices, const char *word) {
-    const size_t length = strlen(word);
-    for (const char *at = choices; length > 0; at++) {
-        const size_t option = strcspn(at, "|");
-        if (option == length && memcmp(at, word, length) == 0)
-            return true;
-        at += option;
-        if (*at == '\0')
-            break;
-    }
-    return false;
-}
-
-static status check_range(const config_key *key, const char *place, double value, error *err) {
-    if ((key->low == 0 && key->high == 0) || (value >= key->low && value <= key->high))
-        return STATUS_OK;
-    return error_append(err, STATUS_INPUT, "%s: %s is %g, but must lie between %g and %g", place,
-                        key->name, value, key->low, key->high);
-}
-
-/* STATUS_OK when the text is a value of this key; else adds a line to what `err` already holds. */
-static status check_value(const config_key *key, const char *place, const char *text, error *err) {
-    double number = 0;
-    int64_t whole = 0;
-    bool truth = false;
-    switch (key->type) {
-    case CONFIG_INT:
-        if (!parse_int(text, &whole))
-            return error_append(err, STATUS_INPUT, "%s: %s is \"%s\", but must be a whole number",
-                                place, key->name, text);
-        return check_range(key, place, (double)whole, err);
-    case CONFIG_REAL:
-        if (!parse_number(text, &number))
-            return error_append(err, STATUS_INPUT, "%s: %s is \"%s\", but must be a number", place,
-                                key->name, text);
-        return check_range(key, place, number, err);
-    case CONFIG_BOOL:
-        if (!parse_bool(text, &truth))
-            return error_append(err, STATUS_INPUT, "%s: %s is \"%s\", but must be on or off", place,
-                                key->name, text);
-        return STATUS_OK;
-    case CONFIG_CHOICE:
-        if (!is_choice(key->choices, text))
-            return error_append(err, STATUS_INPUT, "%s: %s is \"%s\", but must be one of %s", place,
-                                key->name, text, key->choices);
-        return STATUS_OK;
-    case CONFIG_PATH:
-    case CONFIG_PATHS:
-        if (text[0] == '\0')
-            return error_append(err, STATUS_INPUT, "%s: %s is an empty path", place, key->name);
-        return STATUS_OK;
-    case CONFIG_TEXT:
-        return STATUS_OK;
-    }
-    return STATUS_OK;
-}
-
-static char *join_path(const char *folder, const char *path) {
-    if (path[0] == '/' || folder[0] == '\0')
-        return copy_text(path);
-    const size_t size = strlen(folder) + strlen(path) + 2;
-    char *joined = malloc(size);
-    CHECK(joined != NULL, "No memory for a path.");
-    snprintf(joined, size, "%s/%s", folder, path);
-    return joined;
-}
-
-static void clear_setting(setting *s) {
-    free(s->text);
-    for (int64_t i = 0; i < s->count; i++)
-        free(s->paths[i]);
-    free(s->paths);
-    *s = (setting){0};
-}
-
-static void add_path(setting *s, char *path) {
-    s->paths = realloc(s->paths, (size_t)(s->count + 1) * sizeof *s->paths);
-    CHECK(s->paths != NULL, "No memory for a list of paths.");
-    s->paths[s->count++] = path;
-}
-
-/* Stores a checked text value; `folder` is where relative paths start. */
-static void store_value(const config_key *key, setting *s, const char *text, const char *folder) {
-    clear_setting(s);
-    if (key->type == CONFIG_PATHS) {
-        for (const char *at = text; *at != '\0';) {
-            const size_t length = strcspn(at, ",");
-            char *word = strndup(at, length);
-            CHECK(word != NULL, "No memory for a path.");
-            if (length > 0)
-                add_path(s, join_path(folder, word));
-            free(word);
-            at += length + (at[length] == ',');
-        }
-    } else {
-        s->text = key->type == CONFIG_PATH ? join_path(folder, text) : copy_text(text);
-    }
+static void refuse_key(const config *c, const char *place, const char *name, error *err) {
+    error_append(err, STATUS_INPUT, "%s: there is no key %s; did you mean %s?", place, name,
+                 nearest_key(c, name));
 }
 
 /* ---- the JSON file --------------------------------------------------------------------------- */
 
 static void take_list(config *c, const config_key *key, setting *s, const cJSON *list, error *err) {
-    clear_setting(s);
+    setting_clear(s);
     for (const cJSON *item = list->child; item != NULL; item = item->next) {
         if (!cJSON_IsString(item))
             error_append(err, STATUS_INPUT, "%s: %s must be a list of paths", c->name, key->name);
-        else if (check_value(key, c->name, item->valuestring, err) == STATUS_OK)
-            add_path(s, join_path(c->folder, item->valuestring));
+        else if (setting_check(key, c->name, item->valuestring, err) == STATUS_OK)
+            setting_add_path(s, item->valuestring, c->folder);
     }
 }
 
-static void take_item(config *c, const char *name, const cJSON *item, error *err) {
-    const int64_t i = find_key(c, name);
-    if (i < 0) {
-        error_append(err, STATUS_INPUT, "%s: there is no key %s; did you mean %s?", c->name, name,
-                     nearest_key(c, name));
-        return;
-    }
-    const config_key *key = &c->keys[i];
-    setting *s = &c->settings[i];
+static void take_value(config *c, const config_key *key, setting *s, const cJSON *item,
+                       error *err) {
     char number[64];
     const char *text = number;
+    if (cJSON_IsNull(item)) /* as if the key were not there: the default holds */
+        return;
     if (cJSON_IsArray(item) && key->type == CONFIG_PATHS) {
         take_list(c, key, s, item, err);
-        return;
-    }
-    if (cJSON_IsNull(item)) {
-        clear_setting(s);
         return;
     }
     if (cJSON_IsBool(item))
         text = cJSON_IsTrue(item) ? "true" : "false";
     else if (cJSON_IsNumber(item))
-        print_number(item->valuedouble, number, sizeof number);
+        setting_print_real(item->valuedouble, number, sizeof number);
     else if (cJSON_IsString(item))
         text = item->valuestring;
     else {
-        error_append(err, STATUS_INPUT, "%s: %s must be a single value, not a list", c->name, name);
+        error_append(err, STATUS_INPUT, "%s: %s must be a single value, not a list", c->name,
+                     key->name);
         return;
     }
-    if (check_value(key, c->name, text, err) == STATUS_OK)
-        store_value(key, s, text, c->folder);
+    if (setting_check(key, c->name, text, err) == STATUS_OK)
+        setting_store(key, s, text, c->folder);
+}
+
+static void take_item(config *c, const char *name, const cJSON *item, error *err) {
+    const int64_t i = find_key(c, name);
+    if (i < 0) {
+        refuse_key(c, c->name, name, err);
+        return;
+    }
+    if (c->in_file[i])
+        error_append(err, STATUS_INPUT, "%s: %s is given twice", c->name, name);
+    c->in_file[i] = true;
+    take_value(c, &c->keys[i], &c->settings[i], item, err);
 }
 
 static void take_object(config *c, const char *prefix, const cJSON *object, error *err) {
@@ -268,9 +125,6 @@ static void take_object(config *c, const char *prefix, const cJSON *object, erro
             error_append(err, STATUS_INPUT, "%s: the key %.60s… is too long", c->name, name);
             continue;
         }
-        for (const cJSON *other = item->next; other != NULL; other = other->next)
-            if (strcmp(other->string, item->string) == 0)
-                error_append(err, STATUS_INPUT, "%s: %s is given twice", c->name, name);
         if (cJSON_IsObject(item))
             take_object(c, name, item, err);
         else
@@ -278,34 +132,28 @@ static void take_object(config *c, const char *prefix, const cJSON *object, erro
     }
 }
 
+/* The whole file, NUL-terminated; the caller frees it. */
 static status read_text(const char *path, char **text, error *err) {
+    enum { LARGEST = 16 << 20 }; /* bytes; no config comes near it */
     FILE *file = fopen(path, "rb");
     if (file == NULL)
         return error_set(err, STATUS_INPUT, "cannot open the config %s: %s", path, strerror(errno));
-    size_t size = 0, capacity = 1 << 16;
-    char *buffer = malloc(capacity);
+    char *buffer = malloc(LARGEST + 2);
     CHECK(buffer != NULL, "No memory for a config file.");
-    for (size_t got = 1; got > 0; size += got) {
-        if (size + 1 == capacity) {
-            capacity *= 2;
-            buffer = realloc(buffer, capacity);
-            CHECK(buffer != NULL && capacity < (1u << 28), "The config %s is too large.", path);
-        }
-        errno = 0;
-        got = fread(buffer + size, 1, capacity - size - 1, file);
-    }
+    const size_t size = fread(buffer, 1, LARGEST + 1, file);
     const int failure = ferror(file) ? errno : 0;
     fclose(file);
     buffer[size] = '\0';
-    *text = buffer;
-    if (failure == 0 && strlen(buffer) == size)
-        return STATUS_OK;
-    free(buffer);
-    *text = NULL;
     if (failure != 0)
-        return error_set(err, STATUS_INPUT, "cannot read the config %s: %s", path,
-                         strerror(failure));
-    return error_set(err, STATUS_INPUT, "the config %s is not a text file", path);
+        error_set(err, STATUS_INPUT, "cannot read the config %s: %s", path, strerror(failure));
+    else if (size > LARGEST || strlen(buffer) != size)
+        error_set(err, STATUS_INPUT, "the config %s is not a text file of at most %d MiB", path,
+                  LARGEST >> 20);
+    else
+        *text = buffer;
+    if (err->code != STATUS_OK)
+        free(buffer);
+    return err->code;
 }
 
 static status read_file(config *c, const char *path, error *err) {
@@ -342,12 +190,11 @@ static void take_override(config *c, const char *word, error *err) {
     }
     const int64_t i = find_key(c, name);
     if (i < 0) {
-        error_append(err, STATUS_INPUT, "command line: there is no key %s; did you mean %s?", name,
-                     nearest_key(c, name));
+        refuse_key(c, "command line", name, err);
         return;
     }
-    if (check_value(&c->keys[i], "command line", equals + 1, err) == STATUS_OK)
-        store_value(&c->keys[i], &c->settings[i], equals + 1, "");
+    if (setting_check(&c->keys[i], "command line", equals + 1, err) == STATUS_OK)
+        setting_store(&c->keys[i], &c->settings[i], equals + 1, "");
 }
 
 static config *config_create(const config_key *keys, const char *path) {
@@ -357,13 +204,12 @@ static config *config_create(const config_key *keys, const char *path) {
     while (keys[c->count].name != NULL)
         c->count++;
     c->settings = calloc((size_t)c->count + 1, sizeof *c->settings);
-    CHECK(c->settings != NULL, "No memory for the config.");
-    const char *slash = path != NULL ? strrchr(path, '/') : NULL;
-    c->folder = slash == NULL ? copy_text("") : strndup(path, (size_t)(slash - path) + 1);
-    CHECK(c->folder != NULL, "No memory for the config.");
-    if (slash != NULL && slash != path)
-        c->folder[slash - path] = '\0'; /* "/x.json" keeps its "/" */
-    snprintf(c->name, sizeof c->name, "%s", path != NULL ? path : "");
+    c->in_file = calloc((size_t)c->count + 1, sizeof *c->in_file);
+    c->name = path != NULL ? path : "";
+    const char *slash = strrchr(c->name, '/');
+    c->folder = strndup(c->name, slash == NULL ? 0 : (size_t)(slash - c->name) + 1);
+    CHECK(c->settings != NULL && c->in_file != NULL && c->folder != NULL,
+          "No memory for the config.");
     return c;
 }
 
@@ -372,7 +218,7 @@ status config_load(config **loaded, const config_key *keys, const char *path, in
     config *c = config_create(keys, path);
     for (int64_t i = 0; i < c->count; i++)
         if (keys[i].fallback != NULL)
-            store_value(&keys[i], &c->settings[i], keys[i].fallback, "");
+            setting_store(&keys[i], &c->settings[i], keys[i].fallback, "");
     err->code = STATUS_OK;
     err->text[0] = '\0';
     if (path != NULL)
@@ -391,8 +237,9 @@ void config_destroy(config *c) {
     if (c == NULL)
         return;
     for (int64_t i = 0; i < c->count; i++)
-        clear_setting(&c->settings[i]);
+        setting_clear(&c->settings[i]);
     free(c->settings);
+    free(c->in_file);
     free(c->folder);
     free(c);
 }
@@ -408,21 +255,21 @@ static const setting *look_up(const config *c, const char *name, config_type typ
 int64_t config_int(const config *c, const char *name) {
     const setting *s = look_up(c, name, CONFIG_INT);
     int64_t value = 0;
-    CHECK(s->text != NULL && parse_int(s->text, &value), "%s has no value.", name);
+    CHECK(s->text != NULL && setting_parse_int(s->text, &value), "%s has no value.", name);
     return value;
 }
 
 double config_real(const config *c, const char *name) {
     const setting *s = look_up(c, name, CONFIG_REAL);
     double value = 0;
-    CHECK(s->text != NULL && parse_number(s->text, &value), "%s has no value.", name);
+    CHECK(s->text != NULL && setting_parse_real(s->text, &value), "%s has no value.", name);
     return value;
 }
 
 bool config_bool(const config *c, const char *name) {
     const setting *s = look_up(c, name, CONFIG_BOOL);
     bool value = false;
-    CHECK(s->text != NULL && parse_bool(s->text, &value), "%s has no value.", name);
+    CHECK(s->text != NULL && setting_parse_bool(s->text, &value), "%s has no value.", name);
     return value;
 }
 
@@ -462,42 +309,60 @@ static cJSON *descend(cJSON *root, const char *name, const char **leaf) {
     return at;
 }
 
-static cJSON *setting_to_json(const config_key *key, const setting *s) {
+static cJSON *path_to_json(const char *folder, const char *path) {
+    char *absolute = setting_join_path(folder, path);
+    cJSON *text = cJSON_CreateString(absolute);
+    free(absolute);
+    return text;
+}
+
+/* `folder`: where relative paths start. */
+static cJSON *setting_to_json(const config_key *key, const setting *s, const char *folder) {
     bool truth = false;
     double value = 0;
     int64_t whole = 0;
     char number[64] = "null";
+    cJSON *list = NULL;
+    if (key->type != CONFIG_PATHS && s->text == NULL)
+        return cJSON_CreateNull();
     switch (key->type) {
     case CONFIG_PATHS:
-        return cJSON_CreateStringArray((const char *const *)s->paths, (int)s->count);
+        list = cJSON_CreateArray();
+        for (int64_t i = 0; i < s->count; i++)
+            cJSON_AddItemToArray(list, path_to_json(folder, s->paths[i]));
+        return list;
+    case CONFIG_PATH:
+        return path_to_json(folder, s->text);
     case CONFIG_INT:
-        if (s->text != NULL && parse_int(s->text, &whole))
+        if (setting_parse_int(s->text, &whole))
             snprintf(number, sizeof number, "%lld", (long long)whole);
         return cJSON_CreateRaw(number);
     case CONFIG_REAL:
-        if (s->text != NULL && parse_number(s->text, &value))
-            print_number(value, number, sizeof number);
+        if (setting_parse_real(s->text, &value))
+            setting_print_real(value, number, sizeof number);
         return cJSON_CreateRaw(number);
     case CONFIG_BOOL:
-        return s->text == NULL ? cJSON_CreateNull()
-                               : cJSON_CreateBool(parse_bool(s->text, &truth) && truth);
+        return cJSON_CreateBool(setting_parse_bool(s->text, &truth) && truth);
     case CONFIG_TEXT:
     case CONFIG_CHOICE:
-    case CONFIG_PATH:
         break;
     }
-    return s->text == NULL ? cJSON_CreateNull() : cJSON_CreateString(s->text);
+    return cJSON_CreateString(s->text);
 }
 
 char *config_to_json(const config *c) {
     cJSON *root = cJSON_CreateObject();
+    char *folder = getcwd(NULL, 0);
     for (int64_t i = 0; i < c->count; i++) {
         const char *leaf = NULL;
         cJSON *object = descend(root, c->keys[i].name, &leaf);
-        cJSON_AddItemToObject(object, leaf, setting_to_json(&c->keys[i], &c->settings[i]));
+        cJSON_AddItemToObject(
+            object, leaf,
+            setting_to_json(&c->keys[i], &c->settings[i], folder != NULL ? folder : ""));
     }
     char *text = cJSON_Print(root);
     cJSON_Delete(root);
+    free(folder);
     CHECK(text != NULL, "No memory for the resolved config.");
     return text;
 }

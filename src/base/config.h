@@ -19,8 +19,8 @@ typedef enum config_type {
     CONFIG_BOOL, /* true|false, on|off */
     CONFIG_TEXT,
     CONFIG_CHOICE, /* one of `choices` */
-    CONFIG_PATH,   /* relative paths count from the config's file, or from the current folder when
-                      given on the command line */
+    CONFIG_PATH,   /* relative paths count from the config's folder ("." and "x/.." taken out by
+                      name), or from the current folder when given on the command line */
     CONFIG_PATHS   /* list of paths: a JSON array, or words separated by commas */
 } config_type;
 
@@ -36,8 +36,9 @@ typedef struct config_key {
 
 typedef struct config config;
 
-/* keys ends with a NULL name and is borrowed. path may be NULL (defaults only). overrides:
- * "key.path=value" words. STATUS_INPUT with one line per mistake. */
+/* keys ends with a NULL name; keys and path are borrowed until config_destroy. path may be NULL
+ * (defaults only). overrides: "key.path=value" words. A null in the file leaves the default.
+ * STATUS_INPUT with one line per mistake. */
 status config_load(config **loaded, const config_key *keys, const char *path, int count,
                    char *const *overrides, error *err);
 void config_destroy(config *c);
@@ -54,7 +55,8 @@ int64_t config_paths(const config *c, const char *name, const char *const **path
 /* STATUS_INPUT naming the key and what it is for, when it has no value. */
 status config_require(const config *c, const char *name, error *err);
 
-/* Every key with its value as JSON, for the run folder. The caller frees it. */
+/* Every key with its value as JSON, for the run folder; paths are absolute, so that as a config it
+ * says the same wherever it lies. The caller frees it. */
 char *config_to_json(const config *c);
 
 /* Prints the keys read by any command in the bit set `commands`: type, range, default, meaning. */

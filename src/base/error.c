@@ -31,13 +31,16 @@ status error_prefix(error *err, const char *format, ...) {
 }
 
 status error_append(error *err, status code, const char *format, ...) {
+    static const char more[] = "\n… and more";
     size_t used = err->code == STATUS_OK ? 0 : strlen(err->text);
     if (used > 0 && used + 1 < sizeof err->text)
         err->text[used++] = '\n';
     va_list args;
     va_start(args, format);
-    vsnprintf(err->text + used, sizeof err->text - used, format, args);
+    const int bytes = vsnprintf(err->text + used, sizeof err->text - used, format, args);
     va_end(args);
+    if (bytes >= (int)(sizeof err->text - used))
+        memcpy(err->text + sizeof err->text - sizeof more, more, sizeof more);
     if (code > err->code)
         err->code = code;
     return err->code;

@@ -33,7 +33,8 @@ status error_set(error *err, status code, const char *format, ...)
 /* Puts "context: " in front of the sentence. Returns the code already set. */
 status error_prefix(error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Adds one more sentence on a line of its own: for checks that report everything wrong at once. */
+/* Adds one more sentence on a line of its own: for checks that report everything wrong at once.
+ * What no longer fits ends in "… and more". */
 status error_append(error *err, status code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -69,12 +69,3 @@ void log_info(const char *format, ...) {
     say(LOG_INFO, "", format, args);
     va_end(args);
 }
-
-void log_debug(const char *format, ...) {
-    if (state.rank != 0)
-        return;
-    va_list args;
-    va_start(args, format);
-    say(LOG_DEBUG, "debug", format, args);
-    va_end(args);
-}

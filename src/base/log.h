@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-typedef enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG } log_level;
+typedef enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO } log_level;
 
 /* Says which rank this process is (0 before MPI is up) and how much it prints. */
 void log_set_rank(int rank);
@@ -18,10 +18,9 @@ int log_rank(void);
 /* Copies every line to `file` as well; NULL ends that. Borrows the file. */
 void log_set_file(FILE *file);
 
-/* One line each; the newline is added. log_info and log_debug print on rank 0 only. */
+/* One line each; the newline is added. log_info prints on rank 0 only. */
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -17,6 +17,17 @@ static void print_ledger(const ledger *l) {
     }
 }
 
+static void print_tally(const uniprot_tally *t) {
+    if (t->unknown_lines + t->unknown_topics + t->unknown_features + t->bad_features > 0)
+        printf("  not understood in the entries: %lld lines, %lld comment topics, %lld feature "
+               "keys, %lld feature places\n",
+               (long long)t->unknown_lines, (long long)t->unknown_topics,
+               (long long)t->unknown_features, (long long)t->bad_features);
+    if (t->unchecked_crc > 0)
+        printf("  %lld entries are older than the CRC64 checksum: only their length was checked\n",
+               (long long)t->unchecked_crc);
+}
+
 static void print_report(const char *path, const build_report *r) {
     printf("%s\n", path);
     printf("  %lld proteins, %lld residues, %lld captions\n", (long long)r->proteins,
@@ -25,6 +36,7 @@ static void print_report(const char *path, const build_report *r) {
            (long long)r->with_structure, (long long)r->with_coordinate,
            100.0 * (double)r->with_coordinate / (double)r->residues);
     print_ledger(&r->ledger);
+    print_tally(&r->ledger.tally);
     const double megabytes = (double)r->input_bytes / 1e6;
     printf("  %lld input files, %.1f MB, in %.2f s: %.1f MB/s (entries %.2f s, structures %.2f s, "
            "writing %.2f s)\n",

@@ -43,7 +43,7 @@ static status read_fasta(subject *s, const char *text, const char *path, error *
     int64_t line = 1;
     TRY(allocate(s, (int64_t)strlen(at), false, err));
     s->L = 0;
-    for (; *at != '\0' && *at != '>'; at++) {
+    for (; *at != '\0' && !(*at == '>' && at[-1] == '\n'); at++) {
         line += *at == '\n';
         if (isalpha((unsigned char)*at))
             s->letters[s->L++] = (uint8_t)toupper((unsigned char)*at);
@@ -95,7 +95,9 @@ static status read_file(subject *s, const char *path, error *err) {
     const char *start = text + strspn(text, " \t\r\n");
     const bool fasta = *start == '>';
     status code = STATUS_OK;
-    if (fasta)
+    if (fasta && strlen(text) != size)
+        code = error_set(err, STATUS_INPUT, "%s: a NUL byte in it: this is not a text file", path);
+    else if (fasta)
         code = read_fasta(s, start, path, err);
     else if (*start == '\0' || is_bare_word(start))
         code = error_set(err, STATUS_INPUT,
@@ -171,12 +173,12 @@ static status answer_here(const command_input *in, inference *f, const subject *
     const char *question = in->flags.question != NULL ? in->flags.question : s->question;
     const pack_protein protein = {s->L, s->letters, s->coord};
     answer result = {0};
-    TRY(generate_answer(f, &protein, question, config_int(in->config, "generate.max_tokens"),
-                        &result, err));
-    print_answer(in, question, &result);
+    const status code = generate_answer(
+        f, &protein, question, config_int(in->config, "generate.max_tokens"), &result, err);
+    if (code == STATUS_OK)
+        print_answer(in, question, &result);
     free(result.text);
-    return fflush(stdout) == 0 ? STATUS_OK
-                               : error_set(err, STATUS_FAILED, "cannot write the answer");
+    return code;
 }
 
 static status generate(const command_input *in, const dataset *d, error *err) {

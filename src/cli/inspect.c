@@ -297,7 +297,7 @@ static void print_record_json(const dataset *d, int64_t i, const record *r) {
     printf(", \"coord\": [");
     for (int64_t k = 0; k < r->length; k++) {
         const float *x = r->coord + 3 * k;
-        if (isnan(x[0]))
+        if (!isfinite(x[0] + x[1] + x[2]))
             printf("%snull", k > 0 ? ", " : "");
         else
             printf("%s[%.9g, %.9g, %.9g]", k > 0 ? ", " : "", (double)x[0], (double)x[1],
@@ -309,9 +309,9 @@ static void print_record_json(const dataset *d, int64_t i, const record *r) {
 static status show_record(const dataset *d, const command_flags *flags, error *err) {
     const int64_t i = dataset_find(d, flags->protein);
     if (i < 0)
-        return error_set(
-            err, STATUS_INPUT, "%s: has no protein %s; accessions run from %.16s to %.16s", d->path,
-            flags->protein, d->accession, d->accession + (d->proteins - 1) * ACCESSION_SIZE);
+        return error_set(err, STATUS_INPUT,
+                         "%s: none of its %lld proteins is %s; expected an accession, as in P03023",
+                         d->path, (long long)d->proteins, flags->protein);
     record r = {0};
     const status code = read_record(d, i, &r, err);
     if (code == STATUS_OK)
@@ -338,8 +338,6 @@ static status print_texts(const dataset *d, error *err) {
         free(lines);
         TRY(code);
     }
-    if (fflush(stdout) != 0 || ferror(stdout))
-        return error_set(err, STATUS_FAILED, "cannot write the texts");
     return STATUS_OK;
 }
 

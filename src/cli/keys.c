@@ -4,10 +4,7 @@
 
 #include <stddef.h>
 
-enum {
-    MODEL = COMMAND_TRAIN | COMMAND_SCORE | COMMAND_GENERATE,
-    DATA = COMMAND_TRAIN | COMMAND_SCORE
-};
+enum { MODEL = COMMAND_TRAIN | COMMAND_SCORE | COMMAND_GENERATE };
 
 /* Any number at or above zero. */
 #define FROM_ZERO 0, 1e18
@@ -27,13 +24,12 @@ const config_key sepit_keys[] = {
     {"build.min_identity", CONFIG_REAL, "0.95", 0.5, 1, NULL, COMMAND_BUILD,
      "least sequence identity between an entry and its structure"},
 
-    {"data.path", CONFIG_PATH, "dataset.h5", 0, 0, NULL, COMMAND_BUILD | COMMAND_GENERATE | DATA,
-     "dataset file"},
+    {"data.path", CONFIG_PATH, "dataset.h5", 0, 0, NULL, COMMAND_BUILD | MODEL, "dataset file"},
     {"data.tokenizer", CONFIG_PATH, NULL, 0, 0, NULL, MODEL,
      "SentencePiece model of the language model (tokenizer.model)"},
-    {"data.group", CONFIG_INT, "4", 1, 64, NULL, DATA,
+    {"data.group", CONFIG_INT, "4", 1, 64, NULL, COMMAND_TRAIN,
      "instructions of one protein that stay together and share an encoder pass"},
-    {"data.max_text", CONFIG_INT, "1024", 8, 1e6, NULL, DATA,
+    {"data.max_text", CONFIG_INT, "1024", 8, 1e6, NULL, MODEL,
      "text tokens of a sample; the tail of a longer answer is cut and counted"},
     {"data.system", CONFIG_TEXT,
      "You are a biologist's assistant. You read the protein that is given to you, its sequence and "
@@ -57,7 +53,7 @@ const config_key sepit_keys[] = {
     {"compute.dtype", CONFIG_CHOICE, "bf16", 0, 0, "bf16|fp32", MODEL | COMMAND_BENCH,
      "inputs of matrix products; sums are fp32 either way"},
 
-    {"train.steps", CONFIG_INT, "1000", 1, 1e12, NULL, COMMAND_TRAIN, "optimizer steps"},
+    {"train.steps", CONFIG_INT, "1000", 1, 1e11, NULL, COMMAND_TRAIN, "optimizer steps"},
     {"train.global_batch", CONFIG_INT, "64", 1, 1e7, NULL, COMMAND_TRAIN,
      "samples of one step over all ranks, on average"},
     {"train.chunks", CONFIG_INT, "16", 1, 1048576, NULL, COMMAND_TRAIN,

@@ -6,6 +6,7 @@
 #include "io/durable.h"
 #include "parallel/agree.h"
 #include "src/base/log.h"
+#include "src/base/version.h"
 #include "src/cli/command.h"
 #include "src/cli/keys.h"
 
@@ -59,8 +60,10 @@ static const command *find_command(const char *name) {
 static void print_help(const command *about) {
     if (about != NULL) {
         printf("sepit %s %s\n  %s\n", about->name, about->usage, about->does);
-        printf("\nkeys (in the config, or as key=value):\n");
-        config_print_keys(sepit_keys, about->bit);
+        if (about->bit != COMMAND_INSPECT) {
+            printf("\nkeys (in the config, or as key=value):\n");
+            config_print_keys(sepit_keys, about->bit);
+        }
         return;
     }
     printf("sepit trains structure-enhanced protein instruction models under MPI.\n\n"
@@ -68,9 +71,9 @@ static void print_help(const command *about) {
            "       mpirun -n 4 sepit COMMAND …    srun sepit COMMAND …\n\n");
     for (int i = 0; i < COMMANDS; i++)
         printf("  %-9s %s\n", commands[i].name, commands[i].does);
-    printf("  %-9s %s\n\n", "help", "this, or `sepit help COMMAND`: every key it reads");
-    printf(
-        "exit: 0 done, 1 failed, 2 usage, config or input error, 75 stopped after a checkpoint\n");
+    printf("  %-9s %s\n", "help", "this, or `sepit help COMMAND`: every key it reads");
+    printf("  %-9s %s\n\n", "--version", SEPIT_VERSION);
+    printf("exit: 0 done, 1 failed, 2 usage, config or input error\n");
 }
 
 static bool takes_flag(const command *c, const char *flag) {
@@ -137,7 +140,8 @@ static status parse_words(words *w, int argc, char **argv, error *err) {
             TRY(take_flag(w, word, i + 1 < argc ? argv[i + 1] : NULL, &used, err));
         } else if (is_override(word)) {
             if (w->override_count == (int)(sizeof w->overrides / sizeof w->overrides[0]))
-                return error_set(err, STATUS_INPUT, "more than %d key=value words",
+                return error_set(err, STATUS_INPUT,
+                                 "more than %d key=value words; put them into the config",
                                  w->override_count);
             w->overrides[w->override_count++] = argv[i];
         } else if (w->command->bit != COMMAND_INSPECT && w->config_path == NULL &&
@@ -242,8 +246,20 @@ static void prepare_environment(void) {
     setenv("OMPI_MCA_fbtl_posix_write_datasieving", "0", 0);
 }
 
+static status print_version(void) {
+    error err = {0};
+    if (is_first_process())
+        puts(SEPIT_VERSION);
+    const status code = flush_output(STATUS_OK, &err);
+    if (code != STATUS_OK)
+        log_error("%s", err.text);
+    return code;
+}
+
 int main(int argc, char **argv) {
     const char *about = NULL;
+    if (argc == 2 && strcmp(argv[1], "--version") == 0)
+        return print_version();
     if (wants_help(argc, argv, &about))
         return help(argc >= 2, about);
     prepare_environment();

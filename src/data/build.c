@@ -1,13 +1,13 @@
 #include "src/data/build.h"
 
 #include "parallel/agree.h"
+#include "src/base/clock.h"
 #include "src/base/log.h"
 #include "src/data/build_records.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* Everything that lives while a dataset is built. */
 typedef struct building {
@@ -17,12 +17,6 @@ typedef struct building {
     uint8_t *borders;
     build_share share;
 } building;
-
-static double seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* Reads the entries and brings them into order over the ranks. */
 static status sort_entries(MPI_Comm comm, const build_settings *settings, building *b,
@@ -84,15 +78,15 @@ static void fill_report(MPI_Comm comm, const building *b, build_report *report) 
 
 static status build(MPI_Comm comm, const build_settings *settings, building *b,
                     build_report *report, error *err) {
-    const double start = seconds();
+    const double start = clock_seconds();
     TRY(input_list_create(&b->inputs, comm, settings->entries, settings->entry_paths,
                           settings->structures, settings->structure_paths, err));
     log_inputs(b, comm_size(comm));
     TRY(input_list_hash(&b->inputs, comm, &b->hash, err));
     TRY(sort_entries(comm, settings, b, &report->ledger, err));
-    const double read = seconds();
+    const double read = clock_seconds();
     TRY(pair_structures(comm, settings, b, &report->ledger, err));
-    const double paired = seconds();
+    const double paired = clock_seconds();
     ledger_total(&report->ledger, comm);
     CHECK(ledger_adds_up(report->ledger.count), "the ledger does not add up.");
     fill_report(comm, b, report);
@@ -105,8 +99,8 @@ static status build(MPI_Comm comm, const build_settings *settings, building *b,
                     err));
     report->read_seconds = read - start;
     report->pair_seconds = paired - read;
-    report->write_seconds = seconds() - paired;
-    report->seconds = seconds() - start;
+    report->write_seconds = clock_seconds() - paired;
+    report->seconds = clock_seconds() - start;
     return STATUS_OK;
 }
 

@@ -1,6 +1,5 @@
 #include "src/data/build_records.h"
 
-#include "io/uniprot.h"
 #include "src/data/caption.h"
 
 #include <stdlib.h>
@@ -21,7 +20,6 @@ record_key record_key_make(const char *accession, uint32_t age, int64_t file, in
 /* What is used again from entry to entry. */
 typedef struct workbench {
     uniprot_entry entry;
-    uniprot_tally tally;
     caption caption;
 } workbench;
 
@@ -53,7 +51,7 @@ static status parse_record(uniprot_reader *reader, uniprot_record *record, workb
                            ledger *counts, int *good, error *err) {
     error problem = {0};
     counts->count[ENTRIES_IN]++;
-    const status code = uniprot_parse(record, &bench->entry, &bench->tally, &problem);
+    const status code = uniprot_parse(record, &bench->entry, &counts->tally, &problem);
     *good = code == STATUS_OK;
     if (code == STATUS_OK)
         return STATUS_OK;

@@ -64,8 +64,12 @@ static status list_folder(listing *l, const char *folder, input_kind kind, error
         FTSENT *item = fts_read(walk);
         if (item == NULL && errno == 0)
             break;
-        if (item == NULL || item->fts_info == FTS_DNR || item->fts_info == FTS_ERR ||
-            item->fts_info == FTS_NS)
+        if (item != NULL && item->fts_info == FTS_SLNONE)
+            code =
+                error_set(err, STATUS_INPUT, "%s: is a symbolic link to nothing; mend or remove it",
+                          item->fts_path);
+        else if (item == NULL || item->fts_info == FTS_DNR || item->fts_info == FTS_ERR ||
+                 item->fts_info == FTS_NS)
             code = error_set(err, STATUS_INPUT, "%s: cannot be read: %s",
                              item == NULL ? folder : item->fts_path,
                              strerror(item == NULL ? errno : item->fts_errno));

@@ -2,13 +2,12 @@
 
 #include "io/dataset_write.h"
 #include "parallel/agree.h"
+#include "src/base/version.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define TOOL "sepit 0.1"
 
 /* Where this rank's share begins in the whole file. */
 typedef struct place {
@@ -195,7 +194,7 @@ status build_write(MPI_Comm comm, const build_settings *settings, const input_li
     snprintf(config, sizeof config,
              "{\"run\": {\"seed\": %llu}, \"build\": {\"min_identity\": %.15g}}",
              (unsigned long long)settings->seed, settings->min_identity);
-    const dataset_about about = {TOOL, config, "none"};
+    const dataset_about about = {SEPIT_VERSION, config, "none"};
     columns c = {0};
     dataset_writer *w = NULL;
     status code = agree(comm, make_columns(&c, share, err), err);

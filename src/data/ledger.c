@@ -75,6 +75,7 @@ static void tell(const ledger *l, char *lines) {
 
 void ledger_total(ledger *l, MPI_Comm comm) {
     comm_sum(comm, l->count, LEDGER_ROWS);
+    comm_sum(comm, (int64_t *)&l->tally, sizeof l->tally / sizeof(int64_t));
     char *lines = exchange_gather_text(comm, l->sentences == NULL ? "" : l->sentences);
     if (lines != NULL)
         tell(l, lines);

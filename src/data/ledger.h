@@ -6,6 +6,8 @@
 #ifndef SEPIT_DATA_LEDGER_H
 #define SEPIT_DATA_LEDGER_H
 
+#include "io/uniprot.h"
+
 #include <mpi.h>
 #include <stdint.h>
 
@@ -41,14 +43,15 @@ enum { LEDGER_SENTENCES = 5 /* of each row, in the log */ };
 typedef struct ledger {
     int64_t count[LEDGER_ROWS];
     int64_t told[LEDGER_ROWS];
-    char *sentences; /* lines "ROW sentence\n"; owned */
+    uniprot_tally tally; /* of the entries: what was met and not understood */
+    char *sentences;     /* lines "ROW sentence\n"; owned */
 } ledger;
 
 /* Counts one, and keeps the sentence if the row has few so far. Local. */
 void ledger_add_problem(ledger *l, ledger_row row, const char *sentence);
 
-/* Counts become those of all ranks; rank 0 logs the first sentences of every row as warnings.
- * Collective on comm. */
+/* Counts and tally become those of all ranks; rank 0 logs the first sentences of every row as
+ * warnings. Collective on comm. */
 void ledger_total(ledger *l, MPI_Comm comm);
 
 /* Whether every stage adds up. */

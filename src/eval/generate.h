@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 typedef struct answer {
-    char *text;    /* UTF-8, NUL-terminated, owned by the caller (free) */
+    char *text;    /* UTF-8, NUL-terminated, owned by the caller (free), also after a failure */
     int64_t bytes; /* without the NUL */
     int64_t tokens;
     bool finished; /* the model said </s>; false: it reached the limit */

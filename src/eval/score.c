@@ -3,6 +3,7 @@
 #include "parallel/agree.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +38,12 @@ static status score_some(inference *f, const dataset *d, int64_t first, int64_t 
                 s->tokens++;
                 s->nll += nll[place++];
             }
+        if (!isfinite(s->nll)) /* and JSON could not say it */
+            return error_set(
+                err, STATUS_FAILED,
+                "the score of caption %lld is not finite: the weights of step %lld are "
+                "of no use; go back to an earlier checkpoint",
+                (long long)(first + packed.sample[b]), (long long)f->step);
     }
     return STATUS_OK;
 }

@@ -22,6 +22,11 @@ attempt 3 help train
 [ "$code" = 0 ] && [ "$(grep -c train.global_batch "$w/said")" = 1 ] || fail "help on 3 ranks: $(cat "$w/said")"
 attempt 0 train --help
 [ "$code" = 0 ] && grep -q 'train.global_batch' "$w/said" || fail "train --help: exit $code"
+attempt 3 --version
+[ "$code" = 0 ] && grep -qx 'sepit [0-9.]*' "$w/said" && [ "$(wc -l <"$w/said")" = 1 ] || fail "--version: $(cat "$w/said")"
+grep -q '"tool": "'"$(cat "$w/said")"'"' <<<"$("$SEPIT" inspect "$w/dataset.h5" --json)" || fail "the dataset names another tool"
+attempt 0 help generate
+grep -q data.max_text "$w/said" && ! grep -q data.group "$w/said" || fail "help generate: not the keys it reads"
 attempt 0
 [ "$code" = 2 ] && grep -q '^usage: sepit' "$w/said" || fail "no word at all: exit $code"
 for words in "help train" "inspect $w/dataset.h5" "inspect $w/dataset.h5 --json"; do
@@ -132,6 +137,8 @@ ask() { refuse "$1" 2 "$2" generate "$w/stage1.json" run.dir="$odd" generate.max
 printf '>x\nMKV\nAC1DE\n' >"$w/digit.fa"
 printf '>x\n\n>y\nMKV\n' >"$w/empty.fa"
 printf 'MKVLA\n' >"$w/bare.fa"
+printf '>x\nMK>V\nAC\n' >"$w/middle.fa"
+printf '>x\nMKV\0AC\n' >"$w/nul.fa"
 : >"$w/zero.fa"
 printf 'HETATM    1  O   HOH A   1      10.000  10.000  10.000  1.00 30.00           O\nEND\n' >"$w/water.pdb"
 known=$(awk '/^AC/ {sub(/;.*/, "", $2); print $2; exit}' "$world/entries.dat")
@@ -139,6 +146,8 @@ ask 2 'generate needs --protein: an accession'
 ask 2 'P00000 is neither a file nor an accession in .*dataset.h5' --protein P00000
 ask 0 'a protein from a file needs a --question' --protein "$w/digit.fa"
 ask 2 "digit.fa:3: the sequence holds '1'" --protein "$w/digit.fa" --question what
+ask 0 "middle.fa:2: the sequence holds '>'" --protein "$w/middle.fa" --question what
+ask 0 'nul.fa: a NUL byte in it' --protein "$w/nul.fa" --question what
 ask 0 'empty.fa: the first FASTA record has no sequence' --protein "$w/empty.fa" --question what
 ask 0 'bare.fa: this is no FASTA file' --protein "$w/bare.fa" --question what
 ask 0 'zero.fa: .*it is empty' --protein "$w/zero.fa" --question what

@@ -78,6 +78,7 @@ static void check_bad_files(void) {
                                "",
                                "{} x",
                                "{\"train.lr\": 0.1, \"train.lr\": 0.2}",
+                               "{\"train.lr\": 0.1, \"train\": {\"lr\": 0.2}}",
                                "{\"train\": 3}",
                                "{\"train.steps\": [1]}",
                                "{\"train.steps\": \"0x10\"}",
@@ -97,11 +98,46 @@ static void check_bad_files(void) {
     EXPECT(strstr(err.text, "/nowhere/c.json") != NULL, "%s", err.text);
 }
 
+/* A null is no value: the default stays. */
+static void check_null(void) {
+    error err = {0};
+    config *c = NULL;
+    EXPECT(load(&c, "{\"train\": {\"steps\": null}, \"data.path\": null}", 0, NULL, &err) ==
+           STATUS_OK);
+    EXPECT(config_int(c, "train.steps") == 10);
+    EXPECT(config_text(c, "data.path") == NULL);
+    config_destroy(c);
+}
+
+/* More mistakes than there is room for, and a file that is no config for its size alone. */
+static void check_too_much(void) {
+    error err = {0};
+    config *c = NULL;
+    enum { KEYS = 400, BYTES = 20 << 20 };
+    char *text = malloc(BYTES + 1);
+    size_t used = 1;
+    strcpy(text, "{");
+    for (int i = 0; i < KEYS; i++)
+        used += (size_t)sprintf(text + used, "%s\"key%d\": 1", i > 0 ? "," : "", i);
+    strcpy(text + used, "}");
+    EXPECT(load(&c, text, 0, NULL, &err) == STATUS_INPUT);
+    EXPECT(strstr(err.text, "no key key0;") != NULL);
+    EXPECT(strcmp(err.text + strlen(err.text) - strlen("and more"), "and more") == 0, "%s",
+           err.text);
+    memset(text, ' ', BYTES);
+    text[BYTES] = '\0';
+    EXPECT(load(&c, text, 0, NULL, &err) == STATUS_INPUT);
+    EXPECT(strstr(err.text, "text file of at most 16 MiB") != NULL, "%s", err.text);
+    free(text);
+}
+
 int main(void) {
     EXPECT(mkdtemp(folder) != NULL);
     check_values();
     check_all_mistakes();
     check_bad_files();
+    check_null();
+    check_too_much();
     unlink(write_config(""));
     rmdir(folder);
     return test_end();

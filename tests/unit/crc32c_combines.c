@@ -7,8 +7,8 @@
 static uint32_t slow_crc32c(const uint8_t *data, size_t bytes) {
     uint32_t crc = 0xFFFFFFFFu;
     for (size_t i = 0; i < 8 * bytes; i++) {
-        const uint32_t bit = (data[i / 8] >> i % 8 & 1u) ^ (crc & 1u);
-        crc = crc >> 1 ^ (bit ? 0x82F63B78u : 0);
+        const uint32_t bit = ((uint32_t)data[i / 8] >> i % 8 & 1u) ^ (crc & 1u);
+        crc = crc >> 1 ^ (bit ? 0x82F63B78u : 0u);
     }
     return ~crc;
 }
