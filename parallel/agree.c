@@ -3,6 +3,8 @@
 #include "src/base/log.h"
 
 #include <limits.h>
+#include <string.h>
+#include <unistd.h>
 
 status agree(MPI_Comm comm, status local, error *err) {
     const int rank = comm_rank(comm), size = comm_size(comm);
@@ -19,6 +21,19 @@ status agree(MPI_Comm comm, status local, error *err) {
     MPI_TRY(MPI_Bcast(err->text, ERROR_TEXT, MPI_CHAR, speaker, comm));
     err->code = worst;
     return worst;
+}
+
+void comm_end_job(status code) {
+    int running = 0;
+    MPI_Initialized(&running);
+    if (running)
+        MPI_Abort(MPI_COMM_WORLD, code);
+    _exit(code);
+}
+
+void comm_abort(const char *sentence) {
+    log_error("%s", sentence);
+    comm_end_job(STATUS_FAILED);
 }
 
 void mpi_check(int code, const char *call, const char *file, int line) {

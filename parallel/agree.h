@@ -19,6 +19,17 @@
  * Collective on comm. One reduction of 16 bytes when all is well; one broadcast more on failure. */
 status agree(MPI_Comm comm, status local, error *err);
 
+/* Ends the job, all ranks of it, with this rank's sentence on standard error and exit status
+ * STATUS_FAILED: for a failure in the middle of a step, where the others wait in a collective call
+ * and nothing can be agreed any more. Local; does not return. */
+_Noreturn void comm_abort(const char *sentence);
+
+/* Ends the job, all ranks of it, with this exit status and no sentence of ours. Local; does not
+ * return. Any thread may call it, whatever the other threads do inside MPI: measured with Open MPI
+ * 4.1, whose MPI_Abort only talks to the runtime's own thread; and only MPI_Abort keeps the status
+ * under both mpirun and srun. */
+_Noreturn void comm_end_job(status code);
+
 /* Ends the job with MPI's own text when an MPI call failed. Wrap every MPI call that returns. */
 #define MPI_TRY(call) mpi_check((call), #call, __FILE__, __LINE__)
 void mpi_check(int code, const char *call, const char *file, int line);

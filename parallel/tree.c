@@ -42,3 +42,30 @@ double tree_sum_shared(MPI_Comm comm, double *items, int64_t n) {
             items[i] += items[i + stride];
     return n > 0 ? items[0] : 0;
 }
+
+/* One slice up the tree to rank 0: at each level the upper one of two neighbouring subtrees sends
+ * its sum to the root of the lower one. */
+static void sum_to_first(MPI_Comm comm, double *values, int count, double *received) {
+    const int rank = comm_rank(comm), ranks = comm_size(comm);
+    for (int stride = 1; stride < ranks; stride *= 2) {
+        if (rank % (2 * stride) != 0) {
+            MPI_TRY(MPI_Send(values, count, MPI_DOUBLE, rank - stride, 0, comm));
+            return;
+        }
+        if (rank + stride < ranks) {
+            MPI_TRY(
+                MPI_Recv(received, count, MPI_DOUBLE, rank + stride, 0, comm, MPI_STATUS_IGNORE));
+            tree_add(values, received, count, sizeof *values);
+        }
+    }
+}
+
+void tree_sum_vector(MPI_Comm comm, double *values, int64_t n) {
+    enum { SLICE = 8192 };
+    double received[SLICE];
+    for (int64_t first = 0; first < n; first += SLICE) {
+        const int count = mpi_count(n - first < SLICE ? n - first : SLICE);
+        sum_to_first(comm, values + first, count, received);
+        MPI_TRY(MPI_Bcast(values + first, count, MPI_DOUBLE, 0, comm));
+    }
+}

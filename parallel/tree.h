@@ -19,4 +19,8 @@ void tree_add(void *y, const void *x, int64_t n, size_t width);
  * items are overwritten. Collective on comm; every rank gets the sum. */
 double tree_sum_shared(MPI_Comm comm, double *items, int64_t n);
 
+/* values[n] become their sums over the ranks, on every rank, with the bits of tree_sum_rows over
+ * the ranks' rows in order. Collective on comm. Latency O(log ranks), no memory beside 64 KiB. */
+void tree_sum_vector(MPI_Comm comm, double *values, int64_t n);
+
 #endif

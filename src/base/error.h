@@ -12,9 +12,10 @@
 /* The values are the exit codes of the program. */
 typedef enum status {
     STATUS_OK = 0,
-    STATUS_FAILED = 1,  /* the machine said no: disk, memory, a library */
-    STATUS_INPUT = 2,   /* the user can mend it: usage, config, a file's content */
-    STATUS_STOPPED = 75 /* a signal asked to stop; a checkpoint was written */
+    STATUS_FAILED = 1,   /* the machine said no: disk, memory, a library */
+    STATUS_INPUT = 2,    /* the user can mend it: usage, config, a file's content */
+    STATUS_STOPPED = 75, /* a signal asked to stop; a checkpoint was written */
+    STATUS_HUNG = 76     /* some rank no longer moves; the watchdog ended the job */
 } status;
 
 enum { ERROR_TEXT = 4096 };
