@@ -63,16 +63,58 @@ typedef struct checkpoint_content {
 typedef struct checkpoint_retention {
     int64_t newest; /* this many of the newest; below 2 counts as 2 */
     int64_t step;   /* and this one (the best so far); -1: none */
+    int64_t every;  /* and those whose step this divides; 0: none */
 } checkpoint_retention;
 
 /* Saves into `folder` (created when missing) under the names of content->step, then deletes what
- * the retention does not keep. Replaces a checkpoint of the same step.
+ * the retention does not keep. Replaces a checkpoint of the same step: until the new one is whole
+ * and on disk under its name, the old one can be found.
  * Collective on comm; fails on all ranks alike, with one sentence; then nothing of the new
  * checkpoint remains and those of other steps are untouched. Memory: 4 bytes per 4 MiB of the file
  * and the table of tensors, on every rank. STATUS_FAILED when the disk is full or says no;
  * STATUS_INPUT when ranks disagree about the content or the slices do not tile a tensor. */
 status checkpoint_save(MPI_Comm comm, const char *folder, const checkpoint_content *content,
                        checkpoint_retention retention, error *err);
+
+/* ---- beside the caller's work ---- */
+
+/* Saves while the caller goes on: a copy of what is saved is taken, a thread of each rank writes
+ * it, and the caller's own thread, which alone talks to MPI and HDF5, gives the file its name
+ * later. One save at a time. The files are the same as those of checkpoint_save. */
+typedef struct checkpoint_writer checkpoint_writer;
+
+/* Bytes of this rank's copy: those of its slices and, on rank 0, of the items and the
+ * configuration. Local. */
+int64_t checkpoint_copy_bytes(MPI_Comm comm, const checkpoint_content *content);
+
+/* Reserves, and touches, room for a copy of `bytes` bytes; a save that needs more gets more. comm
+ * is borrowed, the folder's name copied. Collective; STATUS_FAILED on all ranks when memory is
+ * short on one. */
+status checkpoint_writer_create(checkpoint_writer **w, MPI_Comm comm, const char *folder,
+                                int64_t bytes, error *err);
+
+/* Local. Waits for this rank's thread; a save that was not finished is thrown away. */
+void checkpoint_writer_destroy(checkpoint_writer *w);
+
+/* Copies the content and begins to write it. While another save is under way, that one is finished
+ * first: waited for, not skipped, because a step asked for is a step promised. When the one before
+ * fails, that is what comes back, and nothing is begun.
+ * Collective; fails on all ranks alike, and then as checkpoint_save does. */
+status checkpoint_begin(checkpoint_writer *w, const checkpoint_content *content,
+                        checkpoint_retention retention, error *err);
+
+/* Step of the save under way, or -1. The same on all ranks. Local. */
+int64_t checkpoint_under_way(const checkpoint_writer *w);
+
+/* When all ranks have written their part, commits as checkpoint_save does, or fails as it does; the
+ * save is then no longer under way. Otherwise returns STATUS_OK at once. Collective: one reduction
+ * of four bytes while a save is under way, nothing at all while none is. */
+status checkpoint_poll(checkpoint_writer *w, error *err);
+
+/* Waits for the save under way, if any, and ends it likewise. Collective. */
+status checkpoint_finish(checkpoint_writer *w, error *err);
+
+/* ---- finding and reading ---- */
 
 /* Path of the newest checkpoint in `folder` whose every byte is as it was written; NULL when the
  * folder is missing or has none. For the one job that saves into the folder: newer ones that are

@@ -1,5 +1,7 @@
 #include "io/checkpoint_files.h"
 
+#include "io/durable.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -127,10 +129,19 @@ static status remove_parts(const char *folder, const checkpoint_entry *entry, un
     /* The manifest goes first: data without one are never taken for a checkpoint. */
     static const checkpoint_part order[] = {PART_MANIFEST, PART_DATA, PART_PARTIAL_MANIFEST,
                                             PART_PARTIAL_DATA};
-    for (int i = 0; i < SUFFIXES; i++)
-        if (entry->parts & parts & order[i])
-            TRY(remove_part(folder, entry->step, order[i], err));
+    for (int i = 0; i < SUFFIXES; i++) {
+        if (!(entry->parts & parts & order[i]))
+            continue;
+        TRY(remove_part(folder, entry->step, order[i], err));
+        if (order[i] == PART_MANIFEST)
+            TRY(durable_fault("retain", 0, err));
+    }
     return STATUS_OK;
+}
+
+bool checkpoint_is_unfinished(const checkpoint_entry *entry) {
+    const unsigned between = PART_DATA | PART_PARTIAL_MANIFEST;
+    return (entry->parts & (between | PART_PARTIAL_DATA)) == between;
 }
 
 status checkpoint_remove_partial(const char *folder, error *err) {
@@ -139,13 +150,16 @@ status checkpoint_remove_partial(const char *folder, error *err) {
     TRY(checkpoint_list(folder, &entry, &entries, err));
     status code = STATUS_OK;
     for (int64_t i = 0; i < entries && code == STATUS_OK; i++) {
-        const bool needed = (entry[i].parts & (PART_DATA | PART_MANIFEST)) == PART_DATA;
-        const unsigned parts =
-            needed ? PART_PARTIAL_DATA : PART_PARTIAL_DATA | PART_PARTIAL_MANIFEST;
-        code = remove_parts(folder, &entry[i], parts, err);
+        const unsigned text = checkpoint_is_unfinished(&entry[i]) ? 0 : PART_PARTIAL_MANIFEST;
+        code = remove_parts(folder, &entry[i], PART_PARTIAL_DATA | text, err);
     }
     free(entry);
     return code;
+}
+
+/* Whatever its age. */
+static bool is_kept(const checkpoint_retention *retention, int64_t step) {
+    return step == retention->step || (retention->every > 0 && step % retention->every == 0);
 }
 
 status checkpoint_retain(const char *folder, checkpoint_retention retention, error *err) {
@@ -156,7 +170,7 @@ status checkpoint_retain(const char *folder, checkpoint_retention retention, err
     TRY(checkpoint_list(folder, &entry, &entries, err));
     status code = STATUS_OK;
     for (int64_t i = 0; i < entries && code == STATUS_OK; i++) {
-        if (kept >= newest && entry[i].step != retention.step)
+        if (kept >= newest && !is_kept(&retention, entry[i].step))
             code = remove_parts(folder, &entry[i], whole, err);
         kept += (entry[i].parts & whole) == whole;
     }

@@ -1,7 +1,8 @@
 /* The files of a checkpoint folder: their names, what is there, which to delete.
  *
  * step_00000120.h5 + .json is a checkpoint. While it is being saved both carry ".partial"; the
- * data are renamed first. So a .h5 with only a .json.partial was complete when the job ended.
+ * data are renamed first. So a .h5 with a .json.partial and no .h5.partial was complete when the
+ * job ended, and belongs to that manifest, whether or not an older .json of the step is there too.
  * For io/checkpoint*.c alone; the public face is io/checkpoint.h.
  */
 #ifndef SEPIT_IO_CHECKPOINT_FILES_H
@@ -9,6 +10,8 @@
 
 #include "io/checkpoint.h"
 #include "io/manifest.h"
+
+#include <stdbool.h>
 
 enum { CHECKPOINT_PATH = 4096 };
 
@@ -33,7 +36,10 @@ status checkpoint_path(char *path, const char *folder, int64_t step, checkpoint_
 /* The steps of the folder, newest first; none when it is missing. The caller frees *entry. */
 status checkpoint_list(const char *folder, checkpoint_entry **entry, int64_t *entries, error *err);
 
-/* Deletes what an interrupted save left. */
+/* Did a save end between its two renames? */
+bool checkpoint_is_unfinished(const checkpoint_entry *entry);
+
+/* Deletes what an interrupted save left, but for the manifest of one that is only unfinished. */
 status checkpoint_remove_partial(const char *folder, error *err);
 
 /* Deletes the checkpoints that the retention does not keep, and broken ones older than them. */

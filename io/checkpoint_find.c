@@ -28,7 +28,7 @@ static void set_aside(const char *folder, const checkpoint_entry *entry, const c
     }
 }
 
-/* A job that ended between its last two renames left a complete checkpoint: finish its work. */
+/* A job that ended between its two renames left a complete checkpoint: finish its work. */
 static status finish_renaming(const char *folder, const char *from, const char *to, error *err) {
     TRY(durable_rename(from, to, err));
     return durable_sync_folder(folder, err);
@@ -41,7 +41,7 @@ static status try_entry(char *path, MPI_Comm comm, const char *folder,
     TRY(checkpoint_path(path, folder, entry->step, PART_DATA, err));
     TRY(checkpoint_path(manifest_path, folder, entry->step, PART_MANIFEST, err));
     TRY(checkpoint_path(partial, folder, entry->step, PART_PARTIAL_MANIFEST, err));
-    const bool unfinished = !(entry->parts & PART_MANIFEST) && entry->parts & PART_PARTIAL_MANIFEST;
+    const bool unfinished = checkpoint_is_unfinished(entry);
     checkpoint *c = NULL;
     TRY(checkpoint_open_with(&c, comm, path, unfinished ? partial : manifest_path, reason, err));
     status code = STATUS_OK;
@@ -79,7 +79,8 @@ static status try_newest_first(char **path, MPI_Comm comm, const char *folder, b
         const checkpoint_entry next = {pair[0], (unsigned)pair[1]};
         /* Half of a checkpoint is a matter for the folder's owner: it may just be being saved. */
         const unsigned found = next.parts & whole;
-        const bool worth_trying = mend ? found != 0 : found == whole;
+        const bool worth_trying =
+            mend ? found != 0 : found == whole && !checkpoint_is_unfinished(&next);
         some = some || worth_trying || (next.parts & PART_BAD);
         if (!worth_trying)
             continue;

@@ -89,8 +89,11 @@ status durable_close(const char *path, int *fd, error *err) {
 status durable_reserve(const char *path, int fd, int64_t bytes, error *err) {
     int code = 0;
     do
-        code = bytes > 0 ? posix_fallocate(fd, 0, bytes) : 0;
+        code = bytes > 0 && fallocate(fd, 0, 0, bytes) != 0 ? errno : 0;
     while (code == EINTR);
+    /* Where the file system cannot reserve, posix_fallocate would write a byte into each block. */
+    if ((code == EOPNOTSUPP || code == ENOSYS) && ftruncate(fd, bytes) == 0)
+        return STATUS_OK;
     return code == 0 ? STATUS_OK : fail(err, "reserve the space of", path, code);
 }
 

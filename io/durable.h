@@ -28,7 +28,8 @@ status durable_open(const char *path, int create, int *fd, error *err);
 status durable_close(const char *path, int *fd, error *err);
 
 /* Gives the file its blocks on disk from byte 0 to `bytes`, keeping what is in it: a full disk
- * shows here and not in the middle of the data. */
+ * shows here and not in the middle of the data. On a file system that cannot do that, the file
+ * only gets its length. */
 status durable_reserve(const char *path, int fd, int64_t bytes, error *err);
 
 /* Writes or reads all of `bytes` at `offset`, in calls of at most 1 GiB. A file that ends too

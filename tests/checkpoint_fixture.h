@@ -87,24 +87,53 @@ static inline int64_t fixture_slices(checkpoint_slice *slice, const checkpoint_t
     return slices;
 }
 
-static inline status fixture_save(MPI_Comm comm, const char *folder, int64_t step, int64_t rows,
-                                  checkpoint_retention retention, error *err) {
+/* What this rank saves; its slices' data are owned. */
+typedef struct fixture_content {
     checkpoint_tensor tensor[FIXTURE_TENSORS];
     checkpoint_slice slice[FIXTURE_SLICES * 2];
-    const checkpoint_item item[FIXTURE_ITEMS] = {{"step", step}, {"seed", INT64_MAX - step}};
-    fixture_tensors(tensor, rows);
-    const int64_t slices = fixture_slices(slice, tensor, comm, step);
-    const checkpoint_content content = {.step = step,
-                                        .tensor = tensor,
-                                        .tensors = FIXTURE_TENSORS,
-                                        .slice = slice,
-                                        .slices = slices,
-                                        .item = item,
-                                        .items = FIXTURE_ITEMS,
-                                        .config = fixture_config};
-    const status code = checkpoint_save(comm, folder, &content, retention, err);
-    for (int64_t i = 0; i < slices; i++)
-        free((void *)slice[i].data);
+    checkpoint_item item[FIXTURE_ITEMS];
+    checkpoint_content content;
+} fixture_content;
+
+static inline void fixture_fill(fixture_content *f, MPI_Comm comm, int64_t step, int64_t rows) {
+    fixture_tensors(f->tensor, rows);
+    f->item[0] = (checkpoint_item){"step", step};
+    f->item[1] = (checkpoint_item){"seed", INT64_MAX - step};
+    f->content = (checkpoint_content){.step = step,
+                                      .tensor = f->tensor,
+                                      .tensors = FIXTURE_TENSORS,
+                                      .slice = f->slice,
+                                      .slices = fixture_slices(f->slice, f->tensor, comm, step),
+                                      .item = f->item,
+                                      .items = FIXTURE_ITEMS,
+                                      .config = fixture_config};
+}
+
+static inline void fixture_free(fixture_content *f) {
+    for (int64_t i = 0; i < f->content.slices; i++)
+        free((void *)f->slice[i].data);
+}
+
+static inline status fixture_save(MPI_Comm comm, const char *folder, int64_t step, int64_t rows,
+                                  checkpoint_retention retention, error *err) {
+    fixture_content f;
+    fixture_fill(&f, comm, step, rows);
+    const status code = checkpoint_save(comm, folder, &f.content, retention, err);
+    fixture_free(&f);
+    return code;
+}
+
+/* Begins a save beside the caller's work, and spoils what it was given at once. */
+static inline status fixture_begin(checkpoint_writer *w, MPI_Comm comm, int64_t step, int64_t rows,
+                                   checkpoint_retention retention, error *err) {
+    fixture_content f;
+    fixture_fill(&f, comm, step, rows);
+    const status code = checkpoint_begin(w, &f.content, retention, err);
+    for (int64_t i = 0; i < f.content.slices; i++)
+        memset((void *)f.slice[i].data, 0x5A,
+               (size_t)(f.slice[i].count * fixture_size(f.tensor[f.slice[i].tensor].type)));
+    f.item[0].value = f.item[1].value = -1;
+    fixture_free(&f);
     return code;
 }
 

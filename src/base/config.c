@@ -69,7 +69,8 @@ static void refuse_key(const config *c, const char *place, const char *name, err
 
 /* ---- the JSON file --------------------------------------------------------------------------- */
 
-static void take_list(config *c, const config_key *key, setting *s, const cJSON *list, error *err) {
+static void take_list(const config *c, const config_key *key, setting *s, const cJSON *list,
+                      error *err) {
     setting_clear(s);
     for (const cJSON *item = list->child; item != NULL; item = item->next) {
         if (!cJSON_IsString(item))
@@ -79,7 +80,7 @@ static void take_list(config *c, const config_key *key, setting *s, const cJSON 
     }
 }
 
-static void take_value(config *c, const config_key *key, setting *s, const cJSON *item,
+static void take_value(const config *c, const config_key *key, setting *s, const cJSON *item,
                        error *err) {
     char number[64];
     const char *text = number;
@@ -366,6 +367,96 @@ char *config_to_json(const config *c) {
     CHECK(text != NULL, "No memory for the resolved config.");
     return text;
 }
+
+/* ---- against another run's ------------------------------------------------------------------- */
+
+/* The value of a dotted name; NULL when there is none. */
+static const cJSON *find_item(const cJSON *root, const char *name) {
+    const cJSON *at = root;
+    for (const char *part = name; at != NULL;) {
+        const char *dot = strchr(part, '.');
+        char word[128];
+        snprintf(word, sizeof word, "%.*s", dot != NULL ? (int)(dot - part) : (int)strlen(part),
+                 part);
+        at = cJSON_GetObjectItemCaseSensitive(at, word);
+        if (dot == NULL)
+            return at;
+        part = dot + 1;
+    }
+    return NULL;
+}
+
+static char *print_json(cJSON *value) {
+    char *text = cJSON_PrintUnformatted(value);
+    CHECK(text != NULL, "No memory for a config value.");
+    return text;
+}
+
+static char *print_setting(const config_key *key, const setting *s, const char *folder) {
+    cJSON *value = setting_to_json(key, s, folder);
+    char *text = print_json(value);
+    cJSON_Delete(value);
+    return text;
+}
+
+/* What was in force for the key, written as this program would write it; as it stands there when
+ * it is no value of the key. */
+static char *print_stored(const config *c, const config_key *key, const cJSON *root,
+                          const char *folder) {
+    cJSON *item = (cJSON *)find_item(root, key->name);
+    setting s = {0};
+    error unfit = {0};
+    if (key->fallback != NULL)
+        setting_store(key, &s, key->fallback, "");
+    if (item != NULL)
+        take_value(c, key, &s, item, &unfit);
+    char *text = unfit.code == STATUS_OK ? print_setting(key, &s, folder) : print_json(item);
+    setting_clear(&s);
+    return text;
+}
+
+/* The names in the object that the table does not have. */
+static void report_unknown(const config *c, const char *prefix, const cJSON *object,
+                           config_report *report, void *context) {
+    for (cJSON *item = object->child; item != NULL; item = item->next) {
+        char name[256];
+        snprintf(name, sizeof name, "%s%s%s", prefix, prefix[0] ? "." : "", item->string);
+        if (cJSON_IsObject(item)) {
+            report_unknown(c, name, item, report, context);
+        } else if (find_key(c, name) < 0) {
+            char *then = print_json(item);
+            report(context, &(config_difference){name, NULL, then, "null"});
+            free(then);
+        }
+    }
+}
+
+status config_compare(const config *c, const char *json, config_report *report, void *context,
+                      error *err) {
+    cJSON *root = cJSON_ParseWithOpts(json, NULL, true);
+    if (root == NULL || !cJSON_IsObject(root)) {
+        cJSON_Delete(root);
+        return error_set(err, STATUS_INPUT, "the config that was saved with the run is not JSON");
+    }
+    char *folder = getcwd(NULL, 0);
+    report_unknown(c, "", root, report, context);
+    for (int64_t i = 0; i < c->count; i++) {
+        const config_key *key = &c->keys[i];
+        if (key->change == CHANGE_UNREAD)
+            continue;
+        char *then = print_stored(c, key, root, folder != NULL ? folder : "");
+        char *now = print_setting(key, &c->settings[i], folder != NULL ? folder : "");
+        if (strcmp(then, now) != 0)
+            report(context, &(config_difference){key->name, key, then, now});
+        free(then);
+        free(now);
+    }
+    free(folder);
+    cJSON_Delete(root);
+    return STATUS_OK;
+}
+
+/* ---- help ------------------------------------------------------------------------------------ */
 
 static void print_kind(const config_key *key, char *text, size_t size) {
     static const char *const names[] = {"whole number", "number", "on|off", "text", "",

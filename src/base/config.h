@@ -24,6 +24,15 @@ typedef enum config_type {
     CONFIG_PATHS   /* list of paths: a JSON array, or words separated by commas */
 } config_type;
 
+/* What another value means for a run that continues in its run folder. */
+typedef enum config_change {
+    CHANGE_BREAKS,   /* refused: what was saved means nothing with it (model, vocabulary, seed) */
+    CHANGE_ALTERS,   /* the run goes on, but no longer as it would have, be it in the last bits */
+    CHANGE_LATE,     /* without effect: it is read when a run begins */
+    CHANGE_HARMLESS, /* no result depends on it: places, layout, how often to save */
+    CHANGE_UNREAD    /* training does not read it */
+} config_change;
+
 typedef struct config_key {
     const char *name; /* "train.steps" */
     config_type type;
@@ -31,6 +40,7 @@ typedef struct config_key {
     double low, high;     /* range of numbers, both included; 0, 0: any */
     const char *choices;  /* "bf16|fp32" */
     unsigned commands;    /* who reads it: bits of src/cli/command.h */
+    config_change change; /* between two runs in one run folder */
     const char *help;     /* one sentence, with the unit */
 } config_key;
 
@@ -58,6 +68,21 @@ status config_require(const config *c, const char *name, error *err);
 /* Every key with its value as JSON, for the run folder; paths are absolute, so that as a config it
  * says the same wherever it lies. The caller frees it. */
 char *config_to_json(const config *c);
+
+/* A key with another value than before. */
+typedef struct config_difference {
+    const char *name;
+    const config_key *key;  /* NULL: it is in the text, but not in the table */
+    const char *then, *now; /* as JSON, "null" for none; borrowed during the call */
+} config_difference;
+
+/* Compares with `json`, the text that config_to_json gave for another run: calls report(context, …)
+ * for each key that another value was in force for and that training reads, in the table's order,
+ * after the keys that are not in the table any more. A key that the text lacks had its default.
+ * STATUS_INPUT when it is no JSON object. */
+typedef void config_report(void *context, const config_difference *difference);
+status config_compare(const config *c, const char *json, config_report *report, void *context,
+                      error *err);
 
 /* Prints the keys read by any command in the bit set `commands`: type, range, default, meaning. */
 void config_print_keys(const config_key *keys, unsigned commands);

@@ -1,7 +1,9 @@
 /* sepit bench: the speed of matrix products and of one training step, and what share of the
  * machine's own product rate the step reaches. Every figure is a median of repetitions in one run,
- * per rank; tokens/s is over all ranks.
+ * per rank; tokens/s is over all ranks. `sepit bench exchange`: src/cli/bench_exchange.c;
+ * `sepit bench moe`: src/cli/bench_moe.c.
  */
+#include "src/cli/bench.h"
 #include "parallel/agree.h"
 #include "src/base/clock.h"
 #include "src/base/log.h"
@@ -23,7 +25,7 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static double median(double *values, int n) {
+double bench_median(double *values, int n) {
     qsort(values, (size_t)n, sizeof *values, ascending);
     return values[n / 2];
 }
@@ -73,7 +75,7 @@ static void measure_product(gemm *engine, arena *memory, const product *size, do
             seconds[r] = clock_seconds() - start;
         }
         const double flops = 2.0 * (double)size->M * (double)size->N * (double)size->K;
-        rate[verb] = flops / median(seconds, REPEATS) * 1e-9;
+        rate[verb] = flops / bench_median(seconds, REPEATS) * 1e-9;
     }
     arena_reset(memory, mark);
 }
@@ -178,13 +180,13 @@ static void measure_step(bench_step *b) {
                         NULL);
         flops = gemm_flops(b->nn.gemm) - flops;
         const double middle = clock_seconds();
-        optimizer_step(&b->optimizer, gradient, 1e-4, 1);
+        optimizer_step(&b->optimizer, (const real *const[]){gradient}, 1e-4, 1);
         if (s >= 0) {
             compute[s] = comm_max(b->comm, middle - start);
             whole[s] = comm_max(b->comm, clock_seconds() - start);
         }
     }
-    const double passes = median(compute, STEPS), step = median(whole, STEPS);
+    const double passes = bench_median(compute, STEPS), step = bench_median(whole, STEPS);
     const int64_t tokens =
         (batch.protein.offset[PROTEINS] + batch.text.offset[PROTEINS]) * comm_size(b->comm);
     log_info("  forward and backward %.3f s, %.1f GFLOP/s in products = %.0f %% of the best rate "
@@ -197,10 +199,11 @@ static void measure_step(bench_step *b) {
 
 static status prepare_step(bench_step *b, compute_dtype dtype, error *err) {
     TRY(sepit_declare(&b->model, &step_model, err));
-    TRY(optimizer_create(&b->optimizer, b->comm, &b->model.params, err));
+    const share_table table = {&b->model.params, b->comm, 0};
+    TRY(optimizer_create(&b->optimizer, &table, 1, err));
     TRY(agree(b->comm, params_allocate(&b->model.params, dtype == COMPUTE_BF16, err), err));
     params_draw(&b->model.params, 1);
-    return optimizer_start(&b->optimizer, err);
+    return STATUS_OK;
 }
 
 static status bench_type(MPI_Comm comm, compute_dtype dtype, arena arenas[3], error *err) {
@@ -225,6 +228,17 @@ static status bench_type(MPI_Comm comm, compute_dtype dtype, arena arenas[3], er
 }
 
 status command_bench(const command_input *in, error *err) {
+    if (in->flags.file != NULL && strcmp(in->flags.file, "exchange") == 0)
+        return bench_exchange(in->comm, err);
+    if (in->flags.file != NULL && strcmp(in->flags.file, "moe") == 0)
+        return bench_moe(in->comm, in->config, err);
+    if (in->flags.file != NULL && strcmp(in->flags.file, "checkpoint") == 0)
+        return bench_checkpoint(in->comm, in->config, err);
+    if (in->flags.file != NULL)
+        return error_set(err, STATUS_INPUT,
+                         "there is no benchmark \"%s\"; `sepit bench`, `sepit bench exchange`, "
+                         "`sepit bench moe` and `sepit bench checkpoint` are all",
+                         in->flags.file);
     static const char *const names[] = {"activation", "scratch", "batch"};
     const size_t memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGE_SIZE);
     arena arenas[3] = {{0}};

@@ -26,7 +26,8 @@ typedef struct command_flags {
     const char *question;
     const char *output; /* --output FILE; NULL: standard output */
     int64_t limit;      /* --limit N; 0: all */
-    const char *file;   /* the first word that is neither config, key=value nor flag: inspect */
+    const char *file; /* the first word that is neither config, key=value nor flag: inspect's file,
+                         what to bench */
 } command_flags;
 
 typedef struct command_input {

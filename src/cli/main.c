@@ -36,8 +36,9 @@ static const command commands[] = {
      command_score},
     {"generate", "CONFIG.json --protein ACC|FILE --question TEXT [--json]", "answers a question",
      COMMAND_GENERATE, " --protein --question --json ", command_generate},
-    {"bench", "[--json]", "speed of kernels, training step and builder", COMMAND_BENCH, " --json ",
-     command_bench},
+    {"bench", "[exchange|moe] [key=value …]",
+     "speed of kernels and training step, of the exchange of tokens, or of a layer of experts",
+     COMMAND_BENCH, " --json ", command_bench},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -73,7 +74,9 @@ static void print_help(const command *about) {
         printf("  %-9s %s\n", commands[i].name, commands[i].does);
     printf("  %-9s %s\n", "help", "this, or `sepit help COMMAND`: every key it reads");
     printf("  %-9s %s\n\n", "--version", SEPIT_VERSION);
-    printf("exit: 0 done, 1 failed, 2 usage, config or input error\n");
+    printf(
+        "exit: 0 done, 1 failed, 2 usage, config or input error, 75 stopped by a signal after a\n"
+        "checkpoint, 76 hung and ended by the watchdog (the last two: start it again)\n");
 }
 
 static bool takes_flag(const command *c, const char *flag) {
@@ -147,7 +150,8 @@ static status parse_words(words *w, int argc, char **argv, error *err) {
         } else if (w->command->bit != COMMAND_INSPECT && w->config_path == NULL &&
                    has_suffix(word, ".json")) {
             w->config_path = word;
-        } else if (w->command->bit == COMMAND_INSPECT && w->flags.file == NULL) {
+        } else if ((w->command->bit & (COMMAND_INSPECT | COMMAND_BENCH)) != 0 &&
+                   w->flags.file == NULL) {
             w->flags.file = word;
         } else {
             return error_set(err, STATUS_INPUT,
@@ -271,7 +275,9 @@ int main(int argc, char **argv) {
     log_set_rank(comm_rank(MPI_COMM_WORLD));
     error err = {0};
     const status code = run_command(argc, argv, &err);
-    if (code != STATUS_OK && log_rank() == 0)
+    if (code == STATUS_STOPPED)
+        log_info("%s", err.text);
+    else if (code != STATUS_OK && log_rank() == 0)
         log_error("%s", err.text);
     MPI_TRY(MPI_Finalize());
     return code;

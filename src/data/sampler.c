@@ -16,6 +16,7 @@ enum { SPLIT_TRAIN = 0 };
 /* A group of the batch being drawn. */
 typedef struct drawn_group {
     int64_t first, count; /* captions */
+    int64_t protein;
     int64_t epoch;
     int64_t weight; /* 4 × estimated tokens */
     int64_t index;  /* in the batch */
@@ -192,15 +193,24 @@ static void draw_groups(const sampler *s, int64_t step) {
         const uint64_t chosen =
             rng_permute(key, (uint64_t)(position % s->groups), (uint64_t)s->groups);
         sampler_group(s, (int64_t)chosen, &g->first, &g->count);
+        g->protein = s->data->caption_protein[g->first];
         g->weight = group_weight(s, g);
     }
 }
 
+static int by_protein(const void *left, const void *right) {
+    const drawn_group *a = left, *b = right;
+    if (a->protein != b->protein)
+        return a->protein < b->protein ? -1 : 1;
+    return a->index < b->index ? -1 : 1;
+}
+
+/* Groups of one protein beside each other, the heaviest protein first. */
 static int heaviest_first(const void *left, const void *right) {
     const drawn_group *a = left, *b = right;
     if (a->weight != b->weight)
         return a->weight > b->weight ? -1 : 1;
-    return a->index < b->index ? -1 : 1;
+    return by_protein(left, right);
 }
 
 static int batch_order(const void *left, const void *right) {
@@ -208,7 +218,20 @@ static int batch_order(const void *left, const void *right) {
     return a->index < b->index ? -1 : 1;
 }
 
-/* Heaviest first, each group goes down the binary tree over chunks, at every node to the lighter
+/* Each group's weight becomes that of all groups of its protein in the batch. */
+static void weigh_proteins(drawn_group *drawn, int64_t groups) {
+    qsort(drawn, (size_t)groups, sizeof *drawn, by_protein);
+    for (int64_t first = 0, end; first < groups; first = end) {
+        int64_t weight = 0;
+        for (end = first; end < groups && drawn[end].protein == drawn[first].protein; end++)
+            weight += drawn[end].weight;
+        for (int64_t i = first; i < end; i++)
+            drawn[i].weight = weight;
+    }
+}
+
+/* Groups of one protein stay together, so that they share its encoder pass. Heaviest first, each
+ * protein goes down the binary tree over chunks, at every node to the lighter
  * side (left when equal). Unlike "into the lightest chunk" this balances every level of the tree,
  * hence the ranks of every power of two, also when there are fewer groups than chunks. */
 static void cut_into_chunks(const sampler *s) {
@@ -217,8 +240,13 @@ static void cut_into_chunks(const sampler *s) {
     int64_t *load = s->tables->load; /* node 1 is the root, node chunks + c the chunk c */
     for (int64_t node = 0; node < 2 * chunks; node++)
         load[node] = 0;
+    weigh_proteins(drawn, groups);
     qsort(drawn, (size_t)groups, sizeof *drawn, heaviest_first);
     for (int64_t i = 0; i < groups; i++) {
+        if (i > 0 && drawn[i].protein == drawn[i - 1].protein) {
+            drawn[i].chunk = drawn[i - 1].chunk;
+            continue;
+        }
         int64_t node = 1;
         while (node < chunks) {
             load[node] += drawn[i].weight;

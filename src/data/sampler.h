@@ -1,12 +1,12 @@
 /* Which samples form the global batch of a step, and how the batch is cut into chunks (DESIGN.md
  * §5).
  *
- * A group is up to data.group consecutive captions of one training protein; it stays together and
- * shares an encoder pass. Step s takes the groups at the positions s·n … s·n + n−1 of an endless
- * row of epochs, each of which is its own keyed permutation of all groups. The batch and its chunks
- * are therefore a pure function of (dataset, settings, seed, step): no rank, no state, no message.
- * Every rank computes the whole batch, in O(batch·log batch) a step, and runs its own chunks.
- * Read next: src/data/pack.h.
+ * A group is up to data.group consecutive captions of one training protein; it stays together, with
+ * the batch's other groups of that protein, and shares an encoder pass. Step s takes the groups at
+ * the positions s·n … s·n + n−1 of an endless row of epochs, each of which is its own keyed
+ * permutation of all groups. The batch and its chunks are therefore a pure function of (dataset,
+ * settings, seed, step): no rank, no state, no message. Every rank computes the whole batch, in
+ * O(batch·log batch) a step, and runs its own chunks. Read next: src/data/pack.h.
  */
 #ifndef SEPIT_DATA_SAMPLER_H
 #define SEPIT_DATA_SAMPLER_H

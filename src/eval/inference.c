@@ -7,6 +7,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Every rank holds all experts. */
+static status load_weights(inference *f, MPI_Comm comm, const checkpoint *file, error *err) {
+    const int64_t experts = f->model.config.llm.moe.E;
+    const share_table table[] = {{&f->model.params, comm, 0}, {&f->model.experts, comm, experts}};
+    return setup_load_tables(file, table, f->model.experts.count > 0 ? 2 : 1, err);
+}
+
 static status load_checkpoint(inference *f, MPI_Comm comm, const config *c, error *err) {
     char *folder = setup_checkpoint_folder(c), *path = NULL;
     checkpoint *file = NULL;
@@ -18,7 +25,7 @@ static status load_checkpoint(inference *f, MPI_Comm comm, const config *c, erro
     if (code == STATUS_OK)
         code = checkpoint_open(&file, comm, path, err);
     if (code == STATUS_OK)
-        code = setup_load_weights(file, comm, &f->model.params, err);
+        code = load_weights(f, comm, file, err);
     if (code == STATUS_OK)
         f->step = checkpoint_step(file);
     else if (path != NULL)
@@ -44,16 +51,22 @@ static status prepare(inference *f, const config *c, error *err) {
     f->bf16 = gemm_is_bf16(f->nn.gemm);
     f->nn.activations = &f->activations;
     f->nn.scratch = &f->scratch;
-    const sepit_config sizes = setup_model_config(c, f->tokenizer.rows);
+    f->moe = (moe_run){.exact = true, .capacity = config_real(c, "moe.capacity_eval")};
+    f->nn.moe = &f->moe;
+    sepit_config sizes;
+    TRY(setup_model_config(c, f->tokenizer.rows, &sizes, err));
     return sepit_declare(&f->model, &sizes, err);
 }
 
 status inference_create(inference *f, MPI_Comm comm, const config *c, error *err) {
     *f = (inference){0};
     params_init(&f->model.params);
+    params_init(&f->model.experts);
     TRY(agree(comm, prepare(f, c, err), err));
-    TRY(setup_check_memory(comm, &f->model.params, sizeof(real), err));
+    const double elements = (double)(f->model.params.elements + f->model.experts.elements);
+    TRY(setup_check_memory(comm, &f->model, elements * sizeof(real), err));
     TRY(agree(comm, params_allocate(&f->model.params, f->bf16, err), err));
+    TRY(agree(comm, params_allocate(&f->model.experts, f->bf16, err), err));
     return load_checkpoint(f, comm, c, err);
 }
 
@@ -71,7 +84,8 @@ status inference_check_memory(const inference *f, const pack_counts *counts, err
                                .text_tokens = counts->text_tokens,
                                .supervised = counts->supervised,
                                .residues_squared = counts->residues_squared,
-                               .longest_protein = counts->longest_protein};
+                               .longest_protein = counts->longest_protein,
+                               .expert_rows = counts->text_tokens * f->model.config.llm.moe.k};
     const size_t need = sepit_activation_bytes(&f->model.config, &sizes, f->bf16, false) +
                         sepit_scratch_bytes(&f->model.config, &sizes, f->bf16, false);
     if (need <= f->activations.capacity)

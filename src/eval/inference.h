@@ -12,6 +12,7 @@ typedef struct inference {
     pack_settings packing;
     sepit model;
     nn_context nn;
+    moe_run moe; /* of models with experts; all of them are on every rank */
     arena activations, scratch, batch;
     int64_t step; /* of the checkpoint */
     bool bf16;

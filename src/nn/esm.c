@@ -345,6 +345,7 @@ void esm_backward(const nn_context *nn, const params *p, const esm *encoder,
     for (int64_t i = saved->blocks - 1; i >= 0; i--) {
         feed_backward(&pass, &encoder->block[i], &saved->block[i], d_x);
         attend_backward(&pass, &encoder->block[i], &saved->block[i], d_x, d_bias);
+        nn_finished(nn, p->table[encoder->block[i].norm1_weight].offset);
     }
     embed_backward(nn, p, encoder, batch, d_x);
     if (d_hidden != NULL) /* x = factor·table + hidden */

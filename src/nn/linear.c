@@ -24,6 +24,7 @@ void linear_forward(const nn_context *nn, const params *p, const linear *layer, 
     gemm_forward(nn->gemm, x, &w, 0, y);
     if (layer->bias >= 0)
         bias_add(param_value(p, layer->bias), x->rows, w.rows, y);
+    nn_progress(nn);
 }
 
 void linear_backward(const nn_context *nn, const params *p, const linear *layer, const operand *x,
@@ -34,9 +35,11 @@ void linear_backward(const nn_context *nn, const params *p, const linear *layer,
     const operand d_y_rounded = gemm_operand(nn->gemm, nn->scratch, d_y, x->rows, w.rows);
     if (d_x != NULL) /* y = x·wᵀ */
         gemm_backward_data(nn->gemm, &d_y_rounded, &w, beta, d_x);
+    nn_progress(nn);
     if (d_w != NULL)
         gemm_backward_weight(nn->gemm, &d_y_rounded, x, d_w);
     if (d_w != NULL && layer->bias >= 0) /* y += b */
         bias_backward(d_y, x->rows, w.rows, param_gradient(p, layer->bias));
+    nn_progress(nn);
     arena_reset(nn->scratch, mark);
 }

@@ -29,6 +29,26 @@ static linear declare_linear(params *p, int64_t layer, const char *part, int64_t
     return linear_declare(p, name, N, K, false, INIT_SCALE, GROUP_LLM);
 }
 
+static ffn declare_ffn(params *p, int64_t layer, const char *prefix, const llama_config *c) {
+    char part[64];
+    ffn made;
+    snprintf(part, sizeof part, "%s.gate_proj", prefix);
+    made.gate = declare_linear(p, layer, part, c->F, c->D);
+    snprintf(part, sizeof part, "%s.up_proj", prefix);
+    made.up = declare_linear(p, layer, part, c->F, c->D);
+    snprintf(part, sizeof part, "%s.down_proj", prefix);
+    made.down = declare_linear(p, layer, part, c->D, c->F);
+    return made;
+}
+
+static int64_t declare_router(params *p, int64_t layer, const llama_config *c) {
+    char name[PARAM_NAME];
+    snprintf(name, sizeof name, "text_model.model.layers.%lld.mlp.gate.weight", (long long)layer);
+    const int64_t router = params_declare(p, name, c->moe.E, c->D, GROUP_ROUTER);
+    params_set_init(p, INIT_NORMAL, INIT_SCALE, 0);
+    return router;
+}
+
 static void declare_block(llama_block *block, int64_t layer, const llama_config *c, params *p) {
     const int64_t keys = c->K * (c->D / c->H);
     block->norm1 = declare_block_norm(p, layer, "input_layernorm", c->D);
@@ -37,9 +57,45 @@ static void declare_block(llama_block *block, int64_t layer, const llama_config 
     block->value = declare_linear(p, layer, "self_attn.v_proj", keys, c->D);
     block->output = declare_linear(p, layer, "self_attn.o_proj", c->D, c->D);
     block->norm2 = declare_block_norm(p, layer, "post_attention_layernorm", c->D);
-    block->gate = declare_linear(p, layer, "mlp.gate_proj", c->F, c->D);
-    block->up = declare_linear(p, layer, "mlp.up_proj", c->F, c->D);
-    block->down = declare_linear(p, layer, "mlp.down_proj", c->D, c->F);
+    block->has_experts = moe_has_layer(&c->moe, layer);
+    if (block->has_experts)
+        block->moe.router = declare_router(p, layer, c);
+    else
+        block->ffn = declare_ffn(p, layer, "mlp", c);
+}
+
+/* Numbers the layers with experts and makes room for this rank's in each. */
+static status number_experts(llama *llm, error *err) {
+    const int64_t local = llm->config.moe.local_experts;
+    int64_t index = 0;
+    for (int64_t i = 0; i < llm->config.layers; i++) {
+        llama_block *block = &llm->block[i];
+        if (!block->has_experts)
+            continue;
+        block->moe.index = index++;
+        block->moe.expert = calloc((size_t)local, sizeof *block->moe.expert);
+        if (block->moe.expert == NULL)
+            return error_set(err, STATUS_FAILED, "no memory for the table of %lld experts",
+                             (long long)local);
+    }
+    return STATUS_OK;
+}
+
+static void check_experts(const moe_config *c, int64_t layers, error *err) {
+    if (c->E == 0)
+        return;
+    if (c->E < 1 || c->E > MOE_MOST_EXPERTS)
+        error_append(err, STATUS_INPUT, "moe.experts is %lld; it must be from 1 to %d",
+                     (long long)c->E, MOE_MOST_EXPERTS);
+    if (c->k < 1 || c->k > c->E || c->k > MOE_MOST_CHOICES)
+        error_append(err, STATUS_INPUT,
+                     "moe.top_k is %lld; it must be at least 1, and at most moe.experts (%lld) and "
+                     "%d",
+                     (long long)c->k, (long long)c->E, MOE_MOST_CHOICES);
+    if (moe_layers(c, layers) == 0)
+        error_append(err, STATUS_INPUT,
+                     "moe.layers names none of the %lld layers of the language model",
+                     (long long)layers);
 }
 
 status llama_check(const llama_config *c, error *err) {
@@ -65,6 +121,7 @@ status llama_check(const llama_config *c, error *err) {
                      "multiple of twice the heads, because the rotary embedding turns pairs of "
                      "elements of a head",
                      (long long)c->D, (long long)c->H);
+    check_experts(&c->moe, c->layers, err);
     if (c->H % c->K != 0)
         error_append(err, STATUS_INPUT,
                      "model.llm.heads is %lld and model.llm.kv_heads is %lld; the heads must be a "
@@ -73,8 +130,26 @@ status llama_check(const llama_config *c, error *err) {
     return err->code;
 }
 
-status llama_declare(llama *llm, const llama_config *config, params *p, error *err) {
-    *llm = (llama){.config = *config};
+/* Expert by expert, each with its tensors of all layers, in whole blocks. */
+static void declare_experts(llama *llm, params *experts) {
+    const moe_config *c = &llm->config.moe;
+    for (int64_t e = 0; e < c->local_experts; e++) {
+        char prefix[48];
+        snprintf(prefix, sizeof prefix, "mlp.experts.%lld", (long long)(c->first_expert + e));
+        for (int64_t i = 0; i < llm->config.layers; i++) {
+            const int64_t first = experts->count;
+            if (llm->block[i].has_experts)
+                llm->block[i].moe.expert[e] = declare_ffn(experts, i, prefix, &llm->config);
+            for (int64_t t = first; t < experts->count; t++)
+                experts->table[t].expert = c->first_expert + e;
+        }
+        params_align(experts, LLAMA_EXPERT_ALIGN);
+    }
+}
+
+status llama_declare(llama *llm, const llama_config *config, params *p, params *experts,
+                     error *err) {
+    *llm = (llama){.config = *config, .experts = experts};
     TRY(llama_check(config, err));
     llm->block = calloc((size_t)config->layers, sizeof *llm->block);
     if (llm->block == NULL)
@@ -85,6 +160,8 @@ status llama_declare(llama *llm, const llama_config *config, params *p, error *e
     params_set_init(p, INIT_NORMAL, INIT_SCALE, 0);
     for (int64_t i = 0; i < config->layers; i++)
         declare_block(&llm->block[i], i, config, p);
+    TRY(number_experts(llm, err));
+    declare_experts(llm, experts);
     llm->final_norm = declare_norm(p, "text_model.model.norm.weight", config->D);
     llm->head = llm->embedding;
     if (!config->tied) {
@@ -95,6 +172,8 @@ status llama_declare(llama *llm, const llama_config *config, params *p, error *e
 }
 
 void llama_destroy(llama *llm) {
+    for (int64_t i = 0; llm->block != NULL && i < llm->config.layers; i++)
+        free(llm->block[i].moe.expert);
     free(llm->block);
     *llm = (llama){0};
 }
@@ -196,24 +275,34 @@ void llama_backward(const nn_context *nn, const params *p, const llama *llm, con
     const size_t mark = arena_mark(nn->scratch);
     real *d_x = arena_calloc(nn->scratch, n, sizeof *d_x);
     llama_norm_backward(&pass, d_hidden, saved->x, llm->final_norm, saved->rstd, d_x);
-    for (int64_t i = llm->config.layers - 1; i >= 0; i--)
+    for (int64_t i = llm->config.layers - 1; i >= 0; i--) {
         llama_block_backward(&pass, &llm->block[i], &saved->block[i], d_x);
+        nn_finished(nn, p->table[llm->block[i].norm1].offset);
+    }
     merge_backward(p, llm, text, d_x, d_protein);
+    nn_finished(nn, p->table[llm->embedding].offset);
     arena_reset(nn->scratch, mark);
 }
 
 /* ---- memory ---- */
 
-size_t llama_activation_bytes(const llama_config *c, int64_t tokens, bool bf16, bool training) {
-    const size_t rows = arena_bytes(tokens, (size_t)c->D * sizeof(real)) + 64;
-    const size_t ends = 2 * rows + arena_bytes(tokens, sizeof(real)) + 64;
+size_t llama_activation_bytes(const llama_config *c, int64_t tokens, int64_t rows, bool bf16,
+                              bool training) {
+    const size_t x = arena_bytes(tokens, (size_t)c->D * sizeof(real)) + 64;
+    const size_t ends = 2 * x + arena_bytes(tokens, sizeof(real)) + 64;
     if (!training)
         return ends;
-    const size_t block = rows + llama_block_kept_bytes(c, tokens, bf16) + sizeof(llama_block_saved);
-    return ends + (size_t)c->layers * block + sizeof(llama_saved) + 2 * 64;
+    const int64_t mixed = moe_layers(&c->moe, c->layers);
+    const size_t around = x + sizeof(llama_block_saved);
+    size_t blocks = (size_t)(c->layers - mixed) *
+                    (around + llama_block_kept_bytes(c, tokens, rows, bf16, false));
+    if (mixed > 0)
+        blocks += (size_t)mixed * (around + llama_block_kept_bytes(c, tokens, rows, bf16, true));
+    return ends + blocks + sizeof(llama_saved) + 2 * 64;
 }
 
-size_t llama_scratch_bytes(const llama_config *c, int64_t tokens, bool bf16, bool training) {
+size_t llama_scratch_bytes(const llama_config *c, int64_t tokens, int64_t rows, bool bf16,
+                           bool training) {
     const size_t d_x = training ? arena_bytes(tokens, (size_t)c->D * sizeof(real)) + 64 : 0;
-    return d_x + llama_block_scratch_bytes(c, tokens, bf16, training);
+    return d_x + llama_block_scratch_bytes(c, tokens, rows, bf16, training);
 }

@@ -1,5 +1,6 @@
 /* Llama language model (Touvron et al. 2023), packed: RMSNorm, rotary grouped-query attention,
- * SwiGLU, no biases (spec/sepit.md §3).
+ * SwiGLU, no biases (spec/sepit.md §3). In stage 2 the SwiGLU of some or all layers is a mixture of
+ * experts (src/nn/moe.h).
  *
  * The protein's projected vectors stand in the sequence where text_batch.token is −1. The output
  * head runs at supervised places only, in blocks of rows, forward and backward together, so that
@@ -9,18 +10,21 @@
 #define SEPIT_NN_LLAMA_H
 
 #include "src/nn/batch.h"
-#include "src/nn/linear.h"
+#include "src/nn/moe.h"
 
 typedef struct llama_config {
     int64_t layers, D, H, K, F, V; /* V: rows of the table, added tokens and padding included */
     double norm_eps, rotary_base;
     bool tied; /* the head shares the embedding's table */
+    moe_config moe;
 } llama_config;
 
 typedef struct llama_block {
     int64_t norm1, norm2; /* RMSNorm weights */
     linear query, key, value, output;
-    linear gate, up, down;
+    ffn ffn;       /* where has_experts is false */
+    moe_layer moe; /* where it is true */
+    bool has_experts;
 } llama_block;
 
 typedef struct llama {
@@ -28,15 +32,22 @@ typedef struct llama {
     int64_t embedding;  /* [V,D] */
     llama_block *block; /* [layers], owned */
     int64_t final_norm;
-    int64_t head; /* [V,D]; = embedding when tied */
+    int64_t head;          /* [V,D]; = embedding when tied */
+    const params *experts; /* borrowed */
 } llama;
 
 /* STATUS_INPUT with one line per impossible size, naming the keys model.llm.*; adds to what err
  * says already. */
 status llama_check(const llama_config *config, error *err);
 
-/* Names are those of Hugging Face's LlamaForCausalLM behind "text_model.". Checks the sizes. */
-status llama_declare(llama *llm, const llama_config *config, params *p, error *err);
+/* Names are those of Hugging Face's LlamaForCausalLM behind "text_model."; experts are
+ * "…layers.N.mlp.experts.E.*", their router "…layers.N.mlp.gate.weight". Checks the sizes.
+ * experts: the table of this rank's experts, borrowed as long as llm lives. Each expert's tensors,
+ * of all layers, start at a multiple of LLAMA_EXPERT_ALIGN elements and fill whole multiples, so
+ * that the array of all E experts is the ranks' arrays one after the other. */
+enum { LLAMA_EXPERT_ALIGN = 16384 };
+status llama_declare(llama *llm, const llama_config *config, params *p, params *experts,
+                     error *err);
 void llama_destroy(llama *llm);
 
 typedef struct llama_saved llama_saved; /* in the activation arena */
@@ -75,11 +86,14 @@ real *llama_decode(const nn_context *nn, const params *p, const llama *llm, llam
 void llama_embed(const params *p, const llama *llm, int32_t token, real *x);
 
 /* Upper bounds, in bytes, of what these functions take from the two arenas. tokens: of the packed
- * text; training: with `saved`, and the backward pass. bf16: products read bf16 operands
+ * text; rows: that this rank's experts get at once in one layer (0 for a dense model; see
+ * moe_kept_bytes); training: with `saved`, and the backward pass. bf16: products read bf16 operands
  * (gemm_is_bf16). llama_loss takes scratch only; so does llama_decode beside its logits, where
  * `tokens` is the most positions it gets at once. */
-size_t llama_activation_bytes(const llama_config *c, int64_t tokens, bool bf16, bool training);
-size_t llama_scratch_bytes(const llama_config *c, int64_t tokens, bool bf16, bool training);
+size_t llama_activation_bytes(const llama_config *c, int64_t tokens, int64_t rows, bool bf16,
+                              bool training);
+size_t llama_scratch_bytes(const llama_config *c, int64_t tokens, int64_t rows, bool bf16,
+                           bool training);
 size_t llama_loss_bytes(const llama_config *c, int64_t supervised, bool bf16, bool training);
 size_t llama_decode_bytes(const llama_config *c, int64_t tokens, bool bf16);
 /* What llama_cache_create takes. */

@@ -17,12 +17,25 @@ llama_pass llama_pass_text(const nn_context *nn, const params *p, const llama *l
     attention_shape shape = shape_of(&llm->config);
     shape.B = text->B;
     shape.offset = text->offset;
-    return (llama_pass){nn, p, llm->config, shape, text->position, text->offset[text->B]};
+    return (llama_pass){.nn = nn,
+                        .p = p,
+                        .config = llm->config,
+                        .shape = shape,
+                        .position = text->position,
+                        .T = text->offset[text->B],
+                        .token = text->token,
+                        .experts = llm->experts};
 }
 
 llama_pass llama_pass_cache(const nn_context *nn, const params *p, const llama *llm,
                             const int32_t *position, int64_t n) {
-    return (llama_pass){nn, p, llm->config, shape_of(&llm->config), position, n};
+    return (llama_pass){.nn = nn,
+                        .p = p,
+                        .config = llm->config,
+                        .shape = shape_of(&llm->config),
+                        .position = position,
+                        .T = n,
+                        .experts = llm->experts};
 }
 
 /* Where an array stands that products will read: with those who keep the operand, or in scratch
@@ -48,39 +61,15 @@ void llama_norm_backward(const llama_pass *pass, const real *d_y, const real *x,
 
 /* ---- feed-forward ---- */
 
-void llama_ffn_forward(const llama_pass *pass, const llama_block *block, const operand *x,
-                       arena *memory, llama_ffn_saved *s, real *y) {
-    const int64_t T = pass->T, F = pass->config.F;
-    s->gate = ARENA_ARRAY(memory, real, T * F);
-    s->up = ARENA_ARRAY(memory, real, T * F);
-    linear_forward(pass->nn, pass->p, &block->gate, x, s->gate);
-    linear_forward(pass->nn, pass->p, &block->up, x, s->up);
-    real *activated = ARENA_ARRAY(home_of(pass, memory), real, T * F);
-    swiglu_forward(s->gate, s->up, T * F, activated);
-    s->activated = gemm_operand(pass->nn->gemm, memory, activated, T, F);
-    linear_forward(pass->nn, pass->p, &block->down, &s->activated, y);
-}
-
-void llama_ffn_backward(const llama_pass *pass, const llama_block *block, const operand *x,
-                        const llama_ffn_saved *s, const real *d_y, real *d_x) {
-    const int64_t T = pass->T, F = pass->config.F;
-    arena *scratch = pass->nn->scratch;
-    const size_t mark = arena_mark(scratch);
-    real *d_activated = ARENA_ARRAY(scratch, real, T * F);
-    real *d_gate = ARENA_ARRAY(scratch, real, T * F);
-    real *d_up = ARENA_ARRAY(scratch, real, T * F);
-    linear_backward(pass->nn, pass->p, &block->down, &s->activated, d_y, 0, d_activated);
-    swiglu_backward(d_activated, s->gate, s->up, T * F, d_gate, d_up);
-    linear_backward(pass->nn, pass->p, &block->gate, x, d_gate, 0, d_x);
-    linear_backward(pass->nn, pass->p, &block->up, x, d_up, 1, d_x);
-    arena_reset(scratch, mark);
-}
-
 /* y = middle + FFN(RMSNorm(middle)) */
 static void feed_forward(const llama_pass *pass, const llama_block *block, arena *memory,
                          llama_block_saved *s, real *y) {
     s->norm2 = llama_norm_forward(pass, memory, s->middle, block->norm2, &s->rstd2);
-    llama_ffn_forward(pass, block, &s->norm2, memory, &s->ffn, y);
+    if (block->has_experts)
+        moe_forward(pass->nn, pass->p, pass->experts, &pass->config.moe, &block->moe, &s->norm2,
+                    pass->token, memory, &s->moe, y);
+    else
+        ffn_forward(pass->nn, pass->p, &block->ffn, &s->norm2, memory, &s->ffn, y);
     vector_add(s->middle, pass->T * pass->config.D, y);
 }
 
@@ -90,7 +79,11 @@ static void feed_backward(const llama_pass *pass, const llama_block *block,
     arena *scratch = pass->nn->scratch;
     const size_t mark = arena_mark(scratch);
     real *d_norm = ARENA_ARRAY(scratch, real, pass->T * pass->config.D);
-    llama_ffn_backward(pass, block, &s->norm2, &s->ffn, d_x, d_norm);
+    if (block->has_experts)
+        moe_backward(pass->nn, pass->p, pass->experts, &pass->config.moe, &block->moe, &s->norm2,
+                     s->moe, d_x, d_norm);
+    else
+        ffn_backward(pass->nn, pass->p, &block->ffn, &s->norm2, &s->ffn, d_x, d_norm);
     llama_norm_backward(pass, d_norm, s->middle, block->norm2, s->rstd2, d_x);
     arena_reset(scratch, mark);
 }
@@ -193,34 +186,61 @@ void llama_block_decode(const llama_pass *pass, const llama_block *block, llama_
 /* The arena rounds each array up to a multiple of this. */
 enum { ARENA_ROUNDING = 64, MOST_ARRAYS = 16 };
 
-/* Elements per token of a block's operands: two norms, attention's output, the FFN's product. */
-static int64_t operand_width(const llama_config *c) {
-    return 3 * c->D + c->F;
-}
-
-size_t llama_block_kept_bytes(const llama_config *c, int64_t T, bool bf16) {
-    const int64_t keys = 2 * c->K * (c->D / c->H);
-    const int64_t reals = 3 * c->D + keys + 2 * c->F + c->H + 2;
-    /* In fp32 the operand of attention's output is a view of it. */
-    const size_t operands = bf16 ? arena_bytes(T, (size_t)operand_width(c) * sizeof(uint16_t))
-                                 : arena_bytes(T, (size_t)(operand_width(c) - c->D) * sizeof(real));
-    return operands + arena_bytes(T, (size_t)reals * sizeof(real)) + MOST_ARRAYS * ARENA_ROUNDING;
-}
-
-/* The largest of a few sizes. */
-static int64_t largest(int64_t a, int64_t b) {
+/* The largest of two sizes. */
+static size_t largest(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-size_t llama_block_scratch_bytes(const llama_config *c, int64_t T, bool bf16, bool training) {
+size_t llama_block_kept_bytes(const llama_config *c, int64_t T, int64_t rows, bool bf16,
+                              bool experts) {
+    const int64_t keys = 2 * c->K * (c->D / c->H);
+    const int64_t reals = 3 * c->D + keys + c->H + 2;
+    /* Operands: two norms and attention's output, which in fp32 is a view. */
+    const size_t operands = bf16 ? arena_bytes(T, 3 * (size_t)c->D * sizeof(uint16_t))
+                                 : arena_bytes(T, 2 * (size_t)c->D * sizeof(real));
+    const size_t feed = experts ? moe_kept_bytes(&c->moe, c->D, c->F, T, rows, bf16)
+                                : ffn_kept_bytes(c->F, T, bf16);
+    return operands + arena_bytes(T, (size_t)reals * sizeof(real)) + feed +
+           MOST_ARRAYS * ARENA_ROUNDING;
+}
+
+/* Whether the model has layers of that kind. */
+static bool has_layers(const llama_config *c, bool experts) {
+    const int64_t layers = moe_layers(&c->moe, c->layers);
+    return experts ? layers > 0 : layers < c->layers;
+}
+
+/* Scratch of the feed-forward layer, of whichever kind needs more. */
+static size_t feed_scratch_bytes(const llama_config *c, int64_t T, int64_t rows, bool bf16,
+                                 bool training) {
+    size_t bytes = 0;
+    if (has_layers(c, false))
+        bytes = ffn_scratch_bytes(c->D, c->F, T, bf16, training);
+    if (has_layers(c, true))
+        bytes = largest(bytes, moe_scratch_bytes(&c->moe, c->D, c->F, T, rows, bf16, training));
+    return bytes;
+}
+
+static size_t kept_in_scratch(const llama_config *c, int64_t T, int64_t rows, bool bf16) {
+    size_t bytes = 0;
+    for (int experts = 0; experts < 2; experts++)
+        if (has_layers(c, experts))
+            bytes = largest(bytes, llama_block_kept_bytes(c, T, rows, bf16, experts));
+    return bytes;
+}
+
+size_t llama_block_scratch_bytes(const llama_config *c, int64_t T, int64_t rows, bool bf16,
+                                 bool training) {
     const size_t products = bf16 ? GEMM_SCRATCH_BYTES : 0;
     const size_t rounding = MOST_ARRAYS * ARENA_ROUNDING;
-    /* In bf16 the matrices that were rounded stay in scratch until the block ends. */
-    const size_t rounded = bf16 ? arena_bytes(T, (size_t)(2 * c->D + c->F) * sizeof(real)) : 0;
+    /* In bf16 the two norms that were rounded stay in scratch until the block ends. */
+    const size_t rounded = bf16 ? arena_bytes(T, 2 * (size_t)c->D * sizeof(real)) : 0;
+    const size_t feed = rounded + feed_scratch_bytes(c, T, rows, bf16, training);
     if (!training)
-        return llama_block_kept_bytes(c, T, bf16) + rounded + products + rounding;
-    const int64_t attention = 2 * c->D + 2 * c->K * (c->D / c->H), ffn = c->D + 3 * c->F;
-    const size_t d_y = bf16 ? arena_bytes(T, (size_t)largest(c->F, c->D) * sizeof(uint16_t)) : 0;
-    const size_t backward = arena_bytes(T, (size_t)largest(attention, ffn) * sizeof(real)) + d_y;
-    return (backward > rounded ? backward : rounded) + products + rounding;
+        return kept_in_scratch(c, T, rows, bf16) + feed + products + rounding;
+    const int64_t attention = 2 * c->D + 2 * c->K * (c->D / c->H);
+    const size_t d_y = bf16 ? arena_bytes(T, (size_t)c->D * sizeof(uint16_t)) : 0;
+    const size_t attend = arena_bytes(T, (size_t)attention * sizeof(real)) + d_y;
+    const size_t d_norm = arena_bytes(T, (size_t)c->D * sizeof(real));
+    return largest(attend, d_norm + feed) + products + rounding;
 }

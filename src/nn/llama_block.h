@@ -1,7 +1,6 @@
 /* One block of the language model, for the files llama*.c:
- * middle = x + O·attention(RMSNorm(x)),  y = middle + FFN(RMSNorm(middle)).
- *
- * The FFN is a pair of functions of its own, so that another one can take its place.
+ * middle = x + O·attention(RMSNorm(x)),  y = middle + FFN(RMSNorm(middle)), where the FFN is one
+ * SwiGLU (src/nn/ffn.h) or a mixture of them (src/nn/moe.h).
  */
 #ifndef SEPIT_NN_LLAMA_BLOCK_H
 #define SEPIT_NN_LLAMA_BLOCK_H
@@ -17,13 +16,9 @@ typedef struct llama_pass {
     attention_shape shape;   /* B and offset stay empty when decoding */
     const int32_t *position; /* [T] */
     int64_t T;
+    const int32_t *token;  /* [T] of the text, −1 at a protein's vectors; NULL when decoding */
+    const params *experts; /* of a model with experts */
 } llama_pass;
-
-/* What SwiGLU keeps for its backward pass. */
-typedef struct llama_ffn_saved {
-    real *gate, *up;   /* [T,F] */
-    operand activated; /* [T,F] silu(gate)·up */
-} llama_ffn_saved;
 
 /* What one block keeps for its backward pass. */
 typedef struct llama_block_saved {
@@ -36,7 +31,8 @@ typedef struct llama_block_saved {
     real *middle;     /* [T,D] after attention */
     real *rstd2;      /* [T] */
     operand norm2;    /* [T,D] */
-    llama_ffn_saved ffn;
+    ffn_saved ffn;
+    moe_saved *moe; /* with experts: instead of ffn */
 } llama_block_saved;
 
 /* Positions and sequences of a packed text; of n positions after the first `length` otherwise. */
@@ -63,13 +59,6 @@ typedef struct llama_block_cache {
 void llama_block_decode(const llama_pass *pass, const llama_block *block, llama_block_cache cache,
                         real *x);
 
-/* y [T,D] = W_down·(silu(W_gate·x)·(W_up·x)) */
-void llama_ffn_forward(const llama_pass *pass, const llama_block *block, const operand *x,
-                       arena *memory, llama_ffn_saved *s, real *y);
-/* d_x [T,D] is written. */
-void llama_ffn_backward(const llama_pass *pass, const llama_block *block, const operand *x,
-                        const llama_ffn_saved *s, const real *d_y, real *d_x);
-
 /* RMSNorm of x [T,D] as an operand; it and rstd come from `memory`. */
 operand llama_norm_forward(const llama_pass *pass, arena *memory, const real *x, int64_t weight,
                            real **rstd);
@@ -77,9 +66,12 @@ operand llama_norm_forward(const llama_pass *pass, arena *memory, const real *x,
 void llama_norm_backward(const llama_pass *pass, const real *d_y, const real *x, int64_t weight,
                          const real *rstd, real *d_x);
 
-/* Upper bounds in bytes, for T tokens: what a block keeps, and what it takes from scratch in
- * either direction when what it keeps is there too. */
-size_t llama_block_kept_bytes(const llama_config *c, int64_t T, bool bf16);
-size_t llama_block_scratch_bytes(const llama_config *c, int64_t T, bool bf16, bool training);
+/* Upper bounds in bytes, for T tokens, and `rows` as in llama_activation_bytes: what a block keeps,
+ * with or without experts, and what it takes from scratch in either direction when what it keeps is
+ * there too (whichever kind of block needs more). */
+size_t llama_block_kept_bytes(const llama_config *c, int64_t T, int64_t rows, bool bf16,
+                              bool experts);
+size_t llama_block_scratch_bytes(const llama_config *c, int64_t T, int64_t rows, bool bf16,
+                                 bool training);
 
 #endif

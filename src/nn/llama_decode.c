@@ -68,6 +68,6 @@ size_t llama_decode_bytes(const llama_config *c, int64_t tokens, bool bf16) {
     const size_t x = arena_bytes(tokens, (size_t)c->D * sizeof(real) + sizeof(int32_t)) + 2 * 64;
     const size_t row = arena_bytes(2 * c->D + 1, sizeof(real)) + 3 * 64;
     const size_t head = row + (bf16 ? GEMM_SCRATCH_BYTES : 0);
-    const size_t block = llama_block_scratch_bytes(c, tokens, bf16, false);
+    const size_t block = llama_block_scratch_bytes(c, tokens, tokens * c->moe.k, bf16, false);
     return x + (head > block ? head : block);
 }

@@ -21,9 +21,27 @@ typedef struct nn_context {
     gemm *gemm;
     arena *activations; /* kept from forward to backward of one chunk */
     arena *scratch;     /* given back by the function that took it */
+    /* Optional, borrowed: */
+    const struct moe_run *moe;       /* of models with experts (src/nn/moe.h) */
+    void (*progress)(void *context); /* called between products, so that what is in flight
+                                        between ranks moves on */
+    void (*finished)(void *context, int64_t element); /* backward: no gradient at or after this
+                                                         element of the model's table changes any
+                                                         more; elements fall from call to call */
+    void *context;                                    /* of both */
 } nn_context;
+
+static inline void nn_progress(const nn_context *nn) {
+    if (nn->progress != NULL)
+        nn->progress(nn->context);
+}
 
 /* True for the sake of the reader: what a pass is for. */
 typedef enum nn_pass { NN_INFERENCE, NN_TRAINING } nn_pass;
+
+static inline void nn_finished(const nn_context *nn, int64_t element) {
+    if (nn->finished != NULL)
+        nn->finished(nn->context, element);
+}
 
 #endif

@@ -32,6 +32,7 @@ int64_t params_declare(params *p, const char *name, int64_t rows, int64_t cols, 
                      .shape = {rows, cols},
                      .group = group,
                      .init = INIT_ZERO,
+                     .expert = -1,
                      .offset = p->elements,
                      .elements = rows * cols};
     memcpy(added->name, name, strlen(name) + 1);
@@ -51,6 +52,16 @@ void params_set_init(params *p, param_init init, double scale, double low) {
     last->init = init;
     last->scale = scale;
     last->low = low;
+}
+
+void params_set_expert(params *p, int64_t expert) {
+    CHECK(p->count > 0);
+    p->table[p->count - 1].expert = expert;
+}
+
+void params_align(params *p, int64_t elements) {
+    CHECK(p->value == NULL && elements > 0);
+    p->elements = (p->elements + elements - 1) / elements * elements;
 }
 
 void params_reserve(params *p, int64_t storage) {
@@ -103,6 +114,13 @@ int64_t params_find(const params *p, const char *name) {
     return -1;
 }
 
+int64_t params_first_trained(const params *p) {
+    for (int64_t i = 0; i < p->count; i++)
+        if (!p->frozen[p->table[i].group])
+            return p->table[i].offset;
+    return p->elements;
+}
+
 void params_use_gradient(params *p, real *gradient) {
     p->gradient = gradient;
 }
@@ -121,7 +139,9 @@ const real *param_value(const params *p, int64_t index) {
 
 real *param_gradient(const params *p, int64_t index) {
     const param *tensor = &p->table[index];
-    return p->gradient == NULL || p->frozen[tensor->group] ? NULL : p->gradient + tensor->offset;
+    if (p->gradient == NULL || p->frozen[tensor->group])
+        return NULL;
+    return p->gradient + (tensor->offset - p->gradient_from);
 }
 
 operand param_operand(const params *p, int64_t index) {

@@ -22,7 +22,8 @@ typedef enum param_group {
     GROUP_ENCODER,   /* ESM-2 */
     GROUP_STRUCTURE, /* structure module */
     GROUP_PROJECTOR,
-    GROUP_LLM,
+    GROUP_LLM,    /* experts included */
+    GROUP_ROUTER, /* of the mixture of experts */
     GROUP_COUNT
 } param_group;
 
@@ -42,6 +43,7 @@ typedef struct param {
     param_group group;
     param_init init;
     double scale, low;
+    int64_t expert;   /* which of the experts' tensors of this kind; −1: not an expert's */
     int64_t offset;   /* of its first element in the flat arrays */
     int64_t elements; /* rows · cols */
 } param;
@@ -53,7 +55,10 @@ typedef struct params {
     int64_t storage;          /* elements allocated: at least `elements`; the rest stays 0 */
     real *value;              /* [storage], owned: the truth, also in bf16 */
     uint16_t *rounded;        /* [storage] bf16, owned; NULL in fp32 and fp64 */
-    real *gradient;           /* [storage] where backward adds; borrowed; NULL: nothing is wanted */
+    real *gradient;           /* [storage − gradient_from] where backward adds; borrowed; NULL:
+                                 nothing is wanted */
+    int64_t gradient_from;    /* the element that gradient[0] belongs to; 0 unless set: what lies
+                                 before it (a frozen encoder) costs no gradient memory */
     bool frozen[GROUP_COUNT]; /* no gradient for these groups */
 } params;
 
@@ -64,6 +69,10 @@ void params_destroy(params *p);
 int64_t params_declare(params *p, const char *name, int64_t rows, int64_t cols, param_group group);
 /* The same for a vector. */
 int64_t params_declare_vector(params *p, const char *name, int64_t n, param_group group);
+/* Says that the tensor declared last is expert `expert`'s. Its name holds ".experts.N.". */
+void params_set_expert(params *p, int64_t expert);
+/* The next tensor starts at a multiple of `elements`: so that each expert fills whole blocks. */
+void params_align(params *p, int64_t elements);
 /* Sets the initialisation of the tensor declared last (zero if never called). */
 void params_set_init(params *p, param_init init, double scale, double low);
 
@@ -79,6 +88,10 @@ void params_draw(params *p, uint64_t seed);
 
 /* Index by name, or −1. */
 int64_t params_find(const params *p, const char *name);
+
+/* Where the frozen groups at the front of the table end: the first element of the first tensor
+ * that is trained, or `elements` when none is. */
+int64_t params_first_trained(const params *p);
 
 /* The array backward adds to, from now on; NULL for inference. */
 void params_use_gradient(params *p, real *gradient);

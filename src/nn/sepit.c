@@ -30,19 +30,21 @@ status sepit_declare(sepit *model, const sepit_config *config, error *err) {
     *model = (sepit){.config = *config};
     params *p = &model->params;
     params_init(p);
+    params_init(&model->experts);
     check_encoder(&config->encoder, err);
     TRY(llama_check(&config->llm, err));
     if (config->structure)
         structure_declare(&model->structure, p, config->encoder.H, config->encoder.D);
     TRY(esm_declare(&model->encoder, &config->encoder, p, err));
     projector_declare(&model->projector, p, config->encoder.D, config->llm.D);
-    return llama_declare(&model->llm, &config->llm, p, err);
+    return llama_declare(&model->llm, &config->llm, p, &model->experts, err);
 }
 
 void sepit_destroy(sepit *model) {
     esm_destroy(&model->encoder);
     llama_destroy(&model->llm);
     params_destroy(&model->params);
+    params_destroy(&model->experts);
 }
 
 /* ---- proteins: structure → encoder → projector ---- */
@@ -85,7 +87,13 @@ static bool is_trained(const params *p, param_group group) {
     return p->gradient != NULL && !p->frozen[group];
 }
 
-static backward_needs needs_of(const sepit *model, const protein_batch *batch, bool training) {
+/* Whether the other ranks of an expert group wait for this one in every layer. */
+static bool exchanges(const nn_context *nn) {
+    return nn->moe != NULL && nn->moe->exchange != NULL;
+}
+
+static backward_needs needs_of(const nn_context *nn, const sepit *model, const protein_batch *batch,
+                               bool training) {
     const params *p = &model->params;
     backward_needs needs = {false};
     if (training && batch->B > 0) {
@@ -93,7 +101,8 @@ static backward_needs needs_of(const sepit *model, const protein_batch *batch, b
         needs.encoder = needs.structure || is_trained(p, GROUP_ENCODER);
         needs.projector = needs.encoder || is_trained(p, GROUP_PROJECTOR);
     }
-    needs.any = training && (needs.projector || is_trained(p, GROUP_LLM));
+    needs.any = training && (needs.projector || is_trained(p, GROUP_LLM) ||
+                             is_trained(p, GROUP_ROUTER) || exchanges(nn));
     return needs;
 }
 
@@ -207,9 +216,9 @@ static double run_text(const nn_context *nn, const sepit *model, const text_batc
 double sepit_run_chunk(const nn_context *nn, const sepit *model, const chunk_batch *batch,
                        real scale, double *nll) {
     const text_batch *text = &batch->text;
-    if (text->supervised == 0) /* the loss is an empty sum, whatever the model says */
+    if (text->supervised == 0 && !exchanges(nn)) /* an empty sum, whatever the model says */
         return 0;
-    const backward_needs needs = needs_of(model, &batch->protein, scale != 0);
+    const backward_needs needs = needs_of(nn, model, &batch->protein, scale != 0);
     const size_t kept = arena_mark(nn->activations), taken = arena_mark(nn->scratch);
     const bool proteins = batch->protein.B > 0;
     protein_pass pass = {0};
@@ -255,7 +264,7 @@ static size_t structure_bytes(const sepit_config *c, const sepit_sizes *s) {
 size_t sepit_activation_bytes(const sepit_config *c, const sepit_sizes *s, bool bf16,
                               bool training) {
     const int64_t T = s->protein_tokens, blocks = c->encoder.layers - 1;
-    size_t bytes = llama_activation_bytes(&c->llm, s->text_tokens, bf16, training);
+    size_t bytes = llama_activation_bytes(&c->llm, s->text_tokens, s->expert_rows, bf16, training);
     if (T == 0)
         return bytes;
     bytes += structure_bytes(c, s) + esm_activation_bytes(&c->encoder, blocks, T, bf16, training);
@@ -275,8 +284,9 @@ static size_t encoder_scratch_bytes(const sepit_config *c, const sepit_sizes *s,
 
 static size_t inference_scratch_bytes(const sepit_config *c, const sepit_sizes *s, bool bf16) {
     const int64_t T = s->protein_tokens;
-    const size_t text = largest(llama_scratch_bytes(&c->llm, s->text_tokens, bf16, false),
-                                llama_loss_bytes(&c->llm, s->supervised, bf16, false));
+    const size_t text =
+        largest(llama_scratch_bytes(&c->llm, s->text_tokens, s->expert_rows, bf16, false),
+                llama_loss_bytes(&c->llm, s->supervised, bf16, false));
     if (T == 0)
         return text;
     const size_t map = projector_scratch_bytes(c->encoder.D, c->llm.D, T, bf16, false);
@@ -287,8 +297,9 @@ static size_t training_scratch_bytes(const sepit_config *c, const sepit_sizes *s
     const int64_t T = s->protein_tokens;
     const size_t row = (size_t)c->llm.D * sizeof(real);
     const size_t d_hidden = arena_bytes(s->text_tokens, row) + ARENA_ROUNDING;
-    const size_t text = d_hidden + largest(llama_scratch_bytes(&c->llm, s->text_tokens, bf16, true),
-                                           llama_loss_bytes(&c->llm, s->supervised, bf16, true));
+    const size_t text =
+        d_hidden + largest(llama_scratch_bytes(&c->llm, s->text_tokens, s->expert_rows, bf16, true),
+                           llama_loss_bytes(&c->llm, s->supervised, bf16, true));
     if (T == 0)
         return text;
     const size_t d_vectors = arena_bytes(T, row) + ARENA_ROUNDING;

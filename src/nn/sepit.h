@@ -23,21 +23,26 @@ typedef struct sepit_config {
 
 typedef struct sepit {
     sepit_config config;
-    params params; /* owned; not allocated by sepit_declare */
+    /* Owned; not allocated by sepit_declare. */
+    params params;  /* replicated on every rank */
+    params experts; /* of this rank only; empty in a dense model */
     esm encoder;
     structure structure;
     projector projector;
     llama llm;
 } sepit;
 
-/* Declares every tensor of the model in model->params, in the order of the forward pass. The
- * caller then calls params_allocate and params_draw (or loads values).
+/* Declares every tensor of the model in model->params, in the order of the forward pass, and this
+ * rank's experts in model->experts. The caller then calls params_allocate and params_draw (or loads
+ * values) for both. The model must not move afterwards.
  * STATUS_INPUT when the sizes do not fit together (width not a multiple of heads, …). */
 status sepit_declare(sepit *model, const sepit_config *config, error *err);
 void sepit_destroy(sepit *model);
 
 /* Runs the chunk. nll: NULL, or [text.supervised]: −log p of each supervised place, in order.
  * scale ≠ 0 also runs the backward pass of scale·Σ nll and adds to the gradients in params.
+ * In a model with experts, whose ranks exchange tokens, all ranks of an expert group run a chunk at
+ * the same time (collective over nn->moe->exchange), an empty one where a rank has no other.
  * Returns Σ nll. Memory comes from nn->activations and nn->scratch, both reset on return. */
 double sepit_run_chunk(const nn_context *nn, const sepit *model, const chunk_batch *batch,
                        real scale, double *nll);
@@ -53,6 +58,7 @@ typedef struct sepit_sizes {
     int64_t protein_tokens, text_tokens, supervised;
     int64_t residues_squared; /* Σ L² over proteins with structure */
     int64_t longest_protein;  /* residues of the longest of them */
+    int64_t expert_rows;      /* that this rank's experts get at once in a layer; 0: dense model */
 } sepit_sizes;
 size_t sepit_activation_bytes(const sepit_config *config, const sepit_sizes *sizes, bool bf16,
                               bool training);

@@ -33,6 +33,7 @@ void gradients_begin(gradients *g) {
         g->spare[g->spares++] = g->array[i];
     memset(g->level, 0, sizeof g->level);
     g->current = NULL;
+    g->merged = g->storage;
 }
 
 static real *take_array(gradients *g) {
@@ -73,16 +74,31 @@ void gradients_close_chunk(gradients *g) {
     g->level[l] = done;
 }
 
-const real *gradients_total(gradients *g) {
-    real *total = NULL;
+/* Where the last chunk and all finished subtrees meet: the largest of them. */
+real *gradients_total_place(gradients *g) {
+    real *place = g->current;
+    for (int l = 0; l < GRADIENT_LEVELS; l++)
+        if (g->level[l] != NULL)
+            place = g->level[l];
+    return place != NULL ? place : (g->current = take_array(g));
+}
+
+void gradients_finish_from(gradients *g, int64_t element) {
+    if (element >= g->merged)
+        return;
+    real *done = g->current;
     for (int l = 0; l < GRADIENT_LEVELS; l++) {
         if (g->level[l] == NULL)
             continue;
-        total = total == NULL ? g->level[l] : merge(g, g->level[l], total);
-        g->level[l] = NULL;
+        if (done != NULL)
+            tree_add(g->level[l] + element, done + element, g->merged - element, sizeof(real));
+        done = g->level[l];
     }
-    if (total == NULL)
-        total = take_array(g);
-    g->level[0] = total;
+    g->merged = element;
+}
+
+real *gradients_total(gradients *g) {
+    real *total = gradients_total_place(g);
+    gradients_finish_from(g, 0);
     return total;
 }

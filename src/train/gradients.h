@@ -26,7 +26,8 @@ typedef struct gradients {
     real *level[GRADIENT_LEVELS]; /* finished subtree of 2^l chunks, or NULL */
     real *spare[GRADIENT_LEVELS]; /* arrays not in use */
     int spares;
-    real *current; /* of the chunk that is running, or NULL */
+    real *current;  /* of the chunk that is running, or NULL */
+    int64_t merged; /* elements from here on are already in the total; `storage`: none */
 } gradients;
 
 /* chunks: most chunks of one rank. STATUS_FAILED when address space is short. Local. */
@@ -42,7 +43,15 @@ void gradients_begin(gradients *g);
 real *gradients_open_chunk(gradients *g);
 /* The chunk is done: merges it. */
 void gradients_close_chunk(gradients *g);
-/* The sum of all chunks of this rank; zero if there was none. Borrowed until the next begin. */
-const real *gradients_total(gradients *g);
+
+/* While the last chunk of the step runs: where the total will stand. */
+real *gradients_total_place(gradients *g);
+/* While the last chunk of the step runs: its elements from `element` on are done; merges them into
+ * the total, which is final from there on. Elements fall from call to call. */
+void gradients_finish_from(gradients *g, int64_t element);
+
+/* The sum of all chunks of this rank (a chunk that is still open counts as done); zero if there was
+ * none. Borrowed until the next begin. */
+real *gradients_total(gradients *g);
 
 #endif

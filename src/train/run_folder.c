@@ -4,7 +4,6 @@
 #include "parallel/agree.h"
 #include "src/base/log.h"
 #include "src/nn/setup.h"
-#include "src/train/metrics.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -52,10 +51,7 @@ static status open_log(run_folder *f, error *err) {
 
 static status begin(run_folder *f, const config *c, int64_t steps, error *err) {
     TRY(write_config(f, c, err));
-    char *path = file_in(f->path, "metrics.jsonl");
-    const status code = metrics_open(&f->metrics, path, steps, err);
-    free(path);
-    return code;
+    return metrics_open(&f->metrics, f->path, steps, err);
 }
 
 status run_folder_open(run_folder *f, MPI_Comm comm, const config *c, error *err) {
@@ -76,8 +72,7 @@ void run_folder_close(run_folder *f) {
     log_set_file(NULL);
     if (f->log != NULL)
         fclose(f->log);
-    if (f->metrics != NULL)
-        fclose(f->metrics);
+    metrics_close(f->metrics);
     free(f->checkpoints);
     *f = (run_folder){0};
 }

@@ -1,16 +1,19 @@
-/* The run folder: config.json, log.txt, metrics.jsonl, checkpoints/. Rank 0 writes the files. */
+/* The run folder: config.json, log.txt, metrics.jsonl, tensorboard/, checkpoints/. Rank 0 writes
+ * the files. */
 #ifndef SEPIT_TRAIN_RUN_FOLDER_H
 #define SEPIT_TRAIN_RUN_FOLDER_H
 
 #include "src/base/config.h"
+#include "src/train/metrics.h"
 
 #include <mpi.h>
 #include <stdio.h>
 
 typedef struct run_folder {
-    const char *path;    /* borrowed from the config */
-    char *checkpoints;   /* path of the folder, owned */
-    FILE *log, *metrics; /* rank 0; else NULL */
+    const char *path;  /* borrowed from the config */
+    char *checkpoints; /* path of the folder, owned */
+    FILE *log;         /* rank 0; else NULL */
+    metrics *metrics;  /* likewise */
 } run_folder;
 
 /* Creates the folder, its checkpoints/ and the folders above, and opens log.txt; log lines go there
@@ -18,7 +21,8 @@ typedef struct run_folder {
  * names the path. */
 status run_folder_open(run_folder *f, MPI_Comm comm, const config *c, error *err);
 
-/* The run is going to continue after `steps` steps: writes config.json and opens metrics.jsonl.
+/* The run is going to continue after `steps` steps: writes config.json, opens metrics.jsonl and
+ * tensorboard/.
  * Until here a run that was in the folder is as it was. Collective. */
 status run_folder_begin(run_folder *f, MPI_Comm comm, const config *c, int64_t steps, error *err);
 

@@ -106,7 +106,7 @@ train 2 2 'data.max_text is 20, but questions with the system sentence have up t
 train 0 2 'model.encoder.width is 32 and model.encoder.heads is 5' model.encoder.heads=5
 train 2 2 'model.llm.heads is 4 and model.llm.kv_heads is 3' model.llm.kv_heads=3
 train 0 2 'model.llm.width is 0, but must lie' model.llm.width=0
-train 2 1 'a model of 7[.0-9]*e\+12 parameters needs .* GiB.*lower model' model.llm.width=1000000
+train 2 1 'a model with 7[.0-9]*e\+12 parameters on this rank needs .* GiB.*lower model' model.llm.width=1000000
 train 0 1 'cannot use the folder .*three.dat: Not a directory' run.dir="$w/three.dat"
 
 # ---- what works although it looks odd: a folder of spaces and letters beyond ASCII, a batch larger
@@ -130,7 +130,7 @@ spm_train --input="$w/corpus.txt" --model_prefix="$w/other" --vocab_size=700 --m
 score 3 2 'embed_tokens.weight is [0-9]+ × 48, but the config.s model.* and tokenizer make it [0-9]+ × 48' \
     data.tokenizer="$w/other.model"
 cp "$odd/config.json" "$w/config.before"
-refuse 2 2 'cannot continue from it .*embed_tokens' train "$w/stage1.json" run.dir="$odd" data.tokenizer="$w/other.model"
+refuse 2 2 'cannot continue from it .*set back what is listed here' train "$w/stage1.json" run.dir="$odd" data.tokenizer="$w/other.model"
 cmp "$w/config.before" "$odd/config.json" || fail "a refused run changed the config.json that was there"
 
 ask() { refuse "$1" 2 "$2" generate "$w/stage1.json" run.dir="$odd" generate.max_tokens=4 "${@:3}"; }

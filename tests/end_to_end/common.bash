@@ -77,3 +77,41 @@ refuse() {
     rm -rf "$world/out"
     refused=$((refused + 1))
 }
+
+# make_stage1 STEPS WORDS…: a short stage 1 in $world/stage1, for stage 2 to start from.
+make_stage1() {
+    local steps=$1
+    shift
+    ranks 2 train "$world/stage1.json" run.dir="$world/stage1" train.steps="$steps" "$@" \
+        >"$world/stage1.log" 2>&1 || fail "stage 1: $(tail -n 5 "$world/stage1.log")"
+}
+
+# stage2 RANKS EP NAME WORDS…: a mixture of four experts from $world/stage1, encoder frozen, into
+# $world/NAME. All runs train in the same folder first, so that their checkpoints hold the same
+# configuration but for what they are asked. NAME.values: loss, norm and supervised tokens a step.
+stage2() {
+    local n=$1 ep=$2 name=$3
+    shift 3
+    timeout -k 2 300 mpirun -n "$n" "$SEPIT" train "$world/stage1.json" init.all="$world/stage1" \
+        train.lr_encoder=0 moe.experts=4 parallel.ep="$ep" "$@" >"$world/$name.log" 2>&1 ||
+        fail "stage 2 on $n ranks, parallel.ep=$ep $*: $(tail -n 5 "$world/$name.log")"
+    mv "$world/run" "$world/$name"
+    losses "$world/$name/metrics.jsonl" >"$world/$name.values"
+}
+
+# Loss, gradient norm and supervised tokens of each line of a metrics.jsonl.
+losses() {
+    sed -E 's/.*"loss": ([^,]*),.*"grad_norm": ([^,]*),.*"supervised_tokens": ([^,]*),.*/\1 \2 \3/' "$1"
+}
+
+# near BOUND STEPS A B: on the first STEPS lines of these values loss and norm differ by at most
+# BOUND, relative to B, and the tokens not at all. Prints the largest difference.
+near() {
+    paste -d' ' "$3" "$4" | head -n "$2" | awk -v bound="$1" '
+        function off(x, y) { x = (x - y) / y; return x < 0 ? -x : x }
+        NF != 6 || /null/ || $3 != $6 { print "step " NR ": " $0; bad = 1; next }
+        { loss = off($1, $4); norm = off($2, $5) }
+        loss > most { most = loss } norm > most { most = norm }
+        loss > bound || norm > bound { print "step " NR ": " $0; bad = 1 }
+        END { print "largest difference " most + 0; exit bad || NR == 0 }'
+}

@@ -66,7 +66,7 @@ disk 1m
 mkdir "$small/run"
 echo '{"before": 1}' >"$small/run/config.json"
 head -c 2m /dev/zero >"$small/fill" 2>/dev/null
-train 0 'cannot write .*run/config.json.partial: No space left on device; free some space'
+train 0 'cannot write .*run/(config.json.partial|watchdog/heartbeat_[^ ]*): No space left on device; free some space'
 [ "$(cat "$small/run/config.json")" = '{"before": 1}' ] || fail "config.json was overwritten"
 
 # The disk fills while the run goes on: after the second checkpoint, there is no room for a third.
@@ -86,7 +86,7 @@ attempt 2 score $few run.dir="$small/run" --limit 1
 # Read-only: nothing can be trained, but what is there can be asked.
 mount -o remount,ro "$small" || fail "remount"
 attempt 2 train $few run.dir="$small/run" train.steps=400
-[ "$code" = 1 ] && grep -qE '^error: .*cannot write .*run/log.txt: Read-only file system; choose another run.dir' "$world/said" ||
+[ "$code" = 1 ] && grep -qE '^error: .*cannot write .*run/(log.txt|run.lock): Read-only file system; choose another run.dir' "$world/said" ||
     fail "read-only: exit $code, $(cat "$world/said")"
 attempt 1 score $few run.dir="$small/run" --limit 1
 [ "$code" = 0 ] || fail "score from a read-only disk: $(cat "$world/said")"

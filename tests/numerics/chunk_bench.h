@@ -149,7 +149,7 @@ static inline void machine_create(machine *m, bool bf16, size_t kept, size_t scr
     machine_try(m, arena_create(&m->activations, "activations", kept, &m->err));
     machine_try(m, arena_create(&m->scratch, "scratch", scratch, &m->err));
     machine_try(m, gemm_create(&m->gemm, bf16 ? COMPUTE_BF16 : COMPUTE_F32, &m->scratch, &m->err));
-    m->nn = (nn_context){m->gemm, &m->activations, &m->scratch};
+    m->nn = (nn_context){.gemm = m->gemm, .activations = &m->activations, .scratch = &m->scratch};
 }
 
 static inline void machine_destroy(machine *m) {
@@ -175,7 +175,7 @@ static inline real *model_ready(params *p, bool bf16) {
     if (params_allocate(p, bf16, &err) != STATUS_OK)
         exit(1);
     model_draw(p);
-    real *gradient = calloc((size_t)p->elements, sizeof *gradient);
+    real *gradient = calloc((size_t)p->elements + 1, sizeof *gradient);
     if (gradient == NULL)
         exit(1);
     params_use_gradient(p, gradient);
@@ -186,8 +186,17 @@ static inline real *model_ready(params *p, bool bf16) {
 typedef struct model_bench {
     machine m;
     sepit model;
-    real *gradient;
+    real *gradient, *expert_gradient;
+    moe_run run;
 } model_bench;
+
+/* The same model with experts in every layer of the language model, all on this rank. */
+static inline sepit_config model_with_experts(int64_t experts, int64_t k) {
+    sepit_config config = CHUNK_MODEL;
+    config.llm.moe = (moe_config){
+        .E = experts, .k = k, .slices = 2, .layer_mask = {3}, .local_experts = experts};
+    return config;
+}
 
 static inline void model_create(model_bench *bench, const sepit_config *config, bool bf16,
                                 const sepit_sizes *sizes) {
@@ -195,17 +204,23 @@ static inline void model_create(model_bench *bench, const sepit_config *config, 
                    sepit_scratch_bytes(config, sizes, bf16, true));
     machine_try(&bench->m, sepit_declare(&bench->model, config, &bench->m.err));
     bench->gradient = model_ready(&bench->model.params, bf16);
+    bench->expert_gradient = model_ready(&bench->model.experts, bf16);
+    bench->run = (moe_run){.exact = true, .gradient = &bench->expert_gradient};
+    bench->m.nn.moe = &bench->run;
 }
 
 static inline void model_destroy(model_bench *bench) {
     free(bench->gradient);
+    free(bench->expert_gradient);
     sepit_destroy(&bench->model);
     machine_destroy(&bench->m);
 }
 
 /* The gradient is cleared, the chunk run; returns the loss. */
 static inline double model_run(model_bench *bench, const chunk *c, real scale, double *nll) {
+    const size_t experts = (size_t)bench->model.experts.elements;
     memset(bench->gradient, 0, (size_t)bench->model.params.elements * sizeof *bench->gradient);
+    memset(bench->expert_gradient, 0, experts * sizeof *bench->expert_gradient);
     const double loss = sepit_run_chunk(&bench->m.nn, &bench->model, &c->batch, scale, nll);
     EXPECT(arena_mark(&bench->m.activations) == 0, "Activations were not given back.");
     EXPECT(arena_mark(&bench->m.scratch) == 0, "Scratch was not given back.");

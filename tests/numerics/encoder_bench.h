@@ -67,7 +67,8 @@ static inline void bench_create(encoder_bench *bench, bool bf16, int64_t tokens)
     bench_try(bench, arena_create(&bench->scratch, "scratch", scratch, &bench->err));
     bench_try(bench, gemm_create(&bench->gemm, bf16 ? COMPUTE_BF16 : COMPUTE_F32, &bench->scratch,
                                  &bench->err));
-    bench->nn = (nn_context){bench->gemm, &bench->activations, &bench->scratch};
+    bench->nn = (nn_context){
+        .gemm = bench->gemm, .activations = &bench->activations, .scratch = &bench->scratch};
     bench->gradient = bench_alloc(bench->p.elements, sizeof *bench->gradient);
     params_use_gradient(&bench->p, bench->gradient);
 }

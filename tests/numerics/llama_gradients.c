@@ -8,7 +8,7 @@ static const real SCALE = (real)0.21;
 
 typedef struct problem {
     machine m;
-    params p;
+    params p, experts;
     llama llm;
     chunk chunk;
     real protein[ROWS * 16], d_protein[ROWS * 16];
@@ -42,12 +42,12 @@ static void check_model(bool tied) {
     chunk_make_usual(&at.chunk);
     const sepit_sizes s = chunk_sizes(&at.chunk);
     EXPECT(s.protein_tokens == ROWS && s.text_tokens <= 64);
-    const size_t block = llama_scratch_bytes(&config, s.text_tokens, false, true);
+    const size_t block = llama_scratch_bytes(&config, s.text_tokens, 0, false, true);
     const size_t head = llama_loss_bytes(&config, s.supervised, false, true);
-    machine_create(&at.m, false, llama_activation_bytes(&config, s.text_tokens, false, true),
+    machine_create(&at.m, false, llama_activation_bytes(&config, s.text_tokens, 0, false, true),
                    block > head ? block : head);
     params_init(&at.p);
-    machine_try(&at.m, llama_declare(&at.llm, &config, &at.p, &at.m.err));
+    machine_try(&at.m, llama_declare(&at.llm, &config, &at.p, &at.experts, &at.m.err));
     real *gradient = model_ready(&at.p, false);
     gradcheck_fill(at.protein, ROWS * config.D, "protein", 0, 1);
     run(&at, true);

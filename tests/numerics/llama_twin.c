@@ -7,7 +7,7 @@ enum { D = 16, H = 4, K = 2, d = D / H, F = 24, MAX = 400, ROWS = 16 };
 
 typedef struct problem {
     machine m;
-    params p;
+    params p, experts;
     llama llm;
     chunk chunk;
     real protein[ROWS * D];
@@ -73,11 +73,11 @@ static void twin_attend(int t, int h, double *out) {
 
 static void twin_ffn(const llama_block *block, const double *x, double *y) {
     double gate[F], up[F];
-    twin_linear(&block->gate, x, gate);
-    twin_linear(&block->up, x, up);
+    twin_linear(&block->ffn.gate, x, gate);
+    twin_linear(&block->ffn.up, x, up);
     for (int i = 0; i < F; i++)
         gate[i] *= up[i] / (1 + exp(-gate[i]));
-    twin_linear(&block->down, gate, y);
+    twin_linear(&block->ffn.down, gate, y);
 }
 
 static void twin_block(const llama_block *block, int n, double x[][D]) {
@@ -211,8 +211,8 @@ static void check_empty(void) {
 }
 
 static size_t scratch_bytes(const llama_config *config, const sepit_sizes *s) {
-    const size_t sizes[] = {llama_scratch_bytes(config, s->text_tokens, false, true),
-                            llama_scratch_bytes(config, s->text_tokens, false, false),
+    const size_t sizes[] = {llama_scratch_bytes(config, s->text_tokens, 0, false, true),
+                            llama_scratch_bytes(config, s->text_tokens, 0, false, false),
                             llama_loss_bytes(config, s->supervised, false, true),
                             llama_decode_bytes(config, s->text_tokens, false)};
     size_t most = 0;
@@ -227,10 +227,10 @@ int main(void) {
     const llama_config *config = &CHUNK_MODEL.llm;
     chunk_make(&at.chunk, 2, (const int[]){0, 1}, 4, prompts);
     const sepit_sizes sizes = chunk_sizes(&at.chunk);
-    machine_create(&at.m, false, llama_activation_bytes(config, sizes.text_tokens, false, true),
+    machine_create(&at.m, false, llama_activation_bytes(config, sizes.text_tokens, 0, false, true),
                    scratch_bytes(config, &sizes));
     params_init(&at.p);
-    machine_try(&at.m, llama_declare(&at.llm, config, &at.p, &at.m.err));
+    machine_try(&at.m, llama_declare(&at.llm, config, &at.p, &at.experts, &at.m.err));
     real *gradient = model_ready(&at.p, false);
     gradcheck_fill(at.protein, ROWS * D, "protein", 0, 1);
     check_loss();

@@ -179,7 +179,7 @@ int main(int argc, char **argv) {
     error err = {0};
     fixture_make_folder(root);
     snprintf(folder, sizeof folder, "%s/checkpoints", root);
-    const checkpoint_retention keep = {5, -1};
+    const checkpoint_retention keep = {5, -1, 0};
     for (int64_t step = GOOD; step <= NEWEST; step++)
         EXPECT(fixture_save(MPI_COMM_WORLD, folder, step, ROWS, keep, &err) == STATUS_OK, "%s",
                err.text);

@@ -1,7 +1,7 @@
 // TEST np=1,2,4 timeout=60 mode=release,asan
 /* A save that fails, at any step on any rank, fails on all with one sentence, leaves nothing of
  * itself, and the checkpoint before it whole. Also the program of checkpoint_kill.sh and
- * checkpoint_full_disk.sh: save FOLDER STEP, resume FOLDER STEP, full FOLDER 1. */
+ * checkpoint_full_disk.sh: save FOLDER STEP [ROWS], resume FOLDER STEP [ROWS], full FOLDER 1. */
 #include "src/base/log.h"
 #include "tests/checkpoint_fixture.h"
 
@@ -9,7 +9,7 @@
 
 enum { ROWS = 1200 }; /* 4.8 MB: two slabs */
 
-static const checkpoint_retention keep = {3, -1};
+static const checkpoint_retention keep = {3, -1, 0};
 
 /* All ranks must hold the same code and text; nothing of step 2 may be there; step 1 is whole. */
 static void expect_failed(const char *folder, status code, const error *err, status want) {
@@ -147,33 +147,36 @@ static void test_everything(void) {
     fixture_remove_folder(folder);
 }
 
-static void test_save(const char *folder, int64_t step) {
+/* ---- as a program ---- */
+
+static void save_two(const char *folder, int64_t step, int64_t rows) {
     error err = {0};
-    EXPECT(fixture_save(MPI_COMM_WORLD, folder, step, ROWS, keep, &err) == STATUS_OK, "%s",
-           err.text);
+    EXPECT(fixture_save(MPI_COMM_WORLD, folder, step, rows, (checkpoint_retention){2, -1, 0},
+                        &err) == STATUS_OK,
+           "%s", err.text);
 }
 
 /* After a kill: the step wanted is found, and the next save works. */
-static void test_resume(const char *folder, int64_t step) {
-    fixture_expect_newest(MPI_COMM_WORLD, folder, step, ROWS);
-    test_save(folder, 3);
-    fixture_expect_newest(MPI_COMM_WORLD, folder, 3, ROWS);
+static void resume(const char *folder, int64_t step, int64_t rows) {
+    fixture_expect_newest(MPI_COMM_WORLD, folder, step, rows);
+    save_two(folder, step + 10, ROWS);
+    fixture_expect_newest(MPI_COMM_WORLD, folder, step + 10, ROWS);
 }
 
-static void run_command(const char *command, const char *folder, int64_t step) {
+static void run_command(const char *command, const char *folder, int64_t step, int64_t rows) {
     if (strcmp(command, "full") == 0)
         test_full(folder);
     else if (strcmp(command, "save") == 0)
-        test_save(folder, step);
+        save_two(folder, step, rows);
     else
-        test_resume(folder, step);
+        resume(folder, step, rows);
 }
 
 int main(int argc, char **argv) {
     MPI_Init(&argc, &argv);
     log_set_rank(comm_rank(MPI_COMM_WORLD));
-    if (argc == 4)
-        run_command(argv[1], argv[2], atoll(argv[3]));
+    if (argc >= 4)
+        run_command(argv[1], argv[2], atoll(argv[3]), argc == 5 ? atoll(argv[4]) : ROWS);
     else
         test_everything();
     MPI_Finalize();

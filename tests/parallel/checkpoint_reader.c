@@ -58,7 +58,7 @@ int main(int argc, char **argv) {
     error err = {0};
     fixture_make_folder(folder);
     for (int64_t step = 1; step <= 2; step++)
-        EXPECT(fixture_save(MPI_COMM_WORLD, folder, step, ROWS, (checkpoint_retention){2, -1},
+        EXPECT(fixture_save(MPI_COMM_WORLD, folder, step, ROWS, (checkpoint_retention){2, -1, 0},
                             &err) == STATUS_OK,
                "%s", err.text);
     shell(folder, "mkdir good && cp step_* good");

@@ -73,7 +73,7 @@ static void test_writers(const char *root, int writers) {
     if (comm != MPI_COMM_NULL) {
         error err = {0};
         sleep(writers == 2); /* the time of day must not show in the file */
-        const checkpoint_retention keep = {2, -1};
+        const checkpoint_retention keep = {2, -1, 0};
         EXPECT(fixture_save(comm, folder, 120, ROWS, keep, &err) == STATUS_OK, "%s", err.text);
         MPI_Comm_free(&comm);
     }
@@ -96,7 +96,7 @@ static void test_retention(const char *root) {
     char folder[256];
     error err = {0};
     snprintf(folder, sizeof folder, "%s/kept", root);
-    const checkpoint_retention keep = {1, 2}; /* 1 counts as 2 */
+    const checkpoint_retention keep = {1, 2, 0}; /* 1 counts as 2 */
     for (int64_t step = 1; step <= 5; step++)
         EXPECT(fixture_save(MPI_COMM_WORLD, folder, step, 1, keep, &err) == STATUS_OK, "%s",
                err.text);

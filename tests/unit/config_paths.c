@@ -8,12 +8,12 @@
 #include <unistd.h>
 
 static const config_key keys[] = {
-    {"run.dir", CONFIG_PATH, "run", 0, 0, NULL, 1, "run folder"},
-    {"data.path", CONFIG_PATH, NULL, 0, 0, NULL, 1, "dataset"},
-    {"data.tokenizer", CONFIG_PATH, NULL, 0, 0, NULL, 1, "tokenizer"},
-    {"build.entries", CONFIG_PATHS, NULL, 0, 0, NULL, 1, "entries"},
-    {"train.lr", CONFIG_REAL, "1e-4", 0, 1, NULL, 1, "rate"},
-    {NULL, CONFIG_INT, NULL, 0, 0, NULL, 0, NULL},
+    {"run.dir", CONFIG_PATH, "run", 0, 0, NULL, 1, CHANGE_ALTERS, "run folder"},
+    {"data.path", CONFIG_PATH, NULL, 0, 0, NULL, 1, CHANGE_ALTERS, "dataset"},
+    {"data.tokenizer", CONFIG_PATH, NULL, 0, 0, NULL, 1, CHANGE_ALTERS, "tokenizer"},
+    {"build.entries", CONFIG_PATHS, NULL, 0, 0, NULL, 1, CHANGE_ALTERS, "entries"},
+    {"train.lr", CONFIG_REAL, "1e-4", 0, 1, NULL, 1, CHANGE_ALTERS, "rate"},
+    {NULL, CONFIG_INT, NULL, 0, 0, NULL, 0, CHANGE_UNREAD, NULL},
 };
 
 static void write_file(const char *path, const char *text) {

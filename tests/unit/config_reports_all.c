@@ -6,13 +6,13 @@
 #include <unistd.h>
 
 static const config_key keys[] = {
-    {"train.steps", CONFIG_INT, "10", 1, 100, NULL, 1, "steps"},
-    {"train.lr", CONFIG_REAL, "1e-4", 0, 1, NULL, 1, "rate"},
-    {"model.structure", CONFIG_BOOL, "on", 0, 0, NULL, 1, "structure"},
-    {"compute.dtype", CONFIG_CHOICE, "bf16", 0, 0, "bf16|fp32", 1, "type"},
-    {"data.path", CONFIG_PATH, NULL, 0, 0, NULL, 1, "dataset"},
-    {"build.entries", CONFIG_PATHS, NULL, 0, 0, NULL, 1, "entries"},
-    {NULL, CONFIG_INT, NULL, 0, 0, NULL, 0, NULL},
+    {"train.steps", CONFIG_INT, "10", 1, 100, NULL, 1, CHANGE_ALTERS, "steps"},
+    {"train.lr", CONFIG_REAL, "1e-4", 0, 1, NULL, 1, CHANGE_ALTERS, "rate"},
+    {"model.structure", CONFIG_BOOL, "on", 0, 0, NULL, 1, CHANGE_ALTERS, "structure"},
+    {"compute.dtype", CONFIG_CHOICE, "bf16", 0, 0, "bf16|fp32", 1, CHANGE_ALTERS, "type"},
+    {"data.path", CONFIG_PATH, NULL, 0, 0, NULL, 1, CHANGE_ALTERS, "dataset"},
+    {"build.entries", CONFIG_PATHS, NULL, 0, 0, NULL, 1, CHANGE_ALTERS, "entries"},
+    {NULL, CONFIG_INT, NULL, 0, 0, NULL, 0, CHANGE_UNREAD, NULL},
 };
 
 static char folder[] = "/tmp/sepit-config-XXXXXX";

@@ -198,12 +198,6 @@ static int64_t chunk_of(const sampler_batch *batch, int64_t i) {
     return c;
 }
 
-static bool same_group(const sample *a, const sample *b) {
-    const int64_t first = t.first[a->protein];
-    return a->protein == b->protein && a->epoch == b->epoch &&
-           (a->caption - first) / 4 == (b->caption - first) / 4;
-}
-
 /* residues + bytes/4, times 4 */
 static int64_t weight(const sample *x) {
     const int64_t L = t.offset[x->protein + 1] - t.offset[x->protein];
@@ -212,7 +206,8 @@ static int64_t weight(const sample *x) {
     return 4 * (L < 1022 ? L : 1022) + (bytes < 4 * 512 ? bytes : 4 * 512);
 }
 
-/* A group stays whole; no two halves of the tree over chunks differ by more than one group. */
+/* What the batch has of a protein stays together; no two halves of the tree over chunks differ by
+ * more than one protein. */
 static void check_balance(const dataset *d, int64_t chunks, int64_t global_batch) {
     sampler_config config = SETTINGS;
     config.chunks = chunks;
@@ -222,14 +217,14 @@ static void check_balance(const dataset *d, int64_t chunks, int64_t global_batch
     sampler_draw(&s, 11, &batch);
     int64_t *load = calloc((size_t)(2 * chunks), sizeof *load), heaviest = 0;
     for (int64_t i = 0; i < batch.count; i++) {
-        int64_t group = 0;
+        int64_t all = 0; /* of the protein */
         for (int64_t j = 0; j < batch.count; j++) {
-            if (!same_group(&batch.sample[i], &batch.sample[j]))
+            if (batch.sample[i].protein != batch.sample[j].protein)
                 continue;
             EXPECT(chunk_of(&batch, i) == chunk_of(&batch, j));
-            group += weight(&batch.sample[j]);
+            all += weight(&batch.sample[j]);
         }
-        heaviest = group > heaviest ? group : heaviest;
+        heaviest = all > heaviest ? all : heaviest;
         for (int64_t node = chunks + chunk_of(&batch, i); node > 0; node /= 2)
             load[node] += weight(&batch.sample[i]);
     }
