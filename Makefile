@@ -82,6 +82,8 @@ PARTS   := $(patsubst %,$(BUILD)/%.o,$(basename $(filter-out src/cli/main.c,$(SO
 LIBRARY := $(BUILD)/libsepit.a
 TESTS_C := $(sort $(wildcard tests/unit/*.c tests/parallel/*.c tests/numerics/*.c tests/end_to_end/*.c))
 TESTS_SH:= $(sort $(wildcard tests/unit/*.sh tests/parallel/*.sh tests/numerics/*.sh tests/end_to_end/*.sh))
+# Minutes each, under a real Slurm: make check-slow.
+TESTS_SLOW := $(sort $(filter-out tests/slurm/cluster.sh tests/slurm/stand_in.sh,$(wildcard tests/slurm/*.sh)))
 TEST_BINARIES = $(patsubst %.c,$(BUILD)/%,$(TESTS_C))
 
 all: $(BUILD)/sepit ## build the program: build/MODE/sepit (MODE=release|debug|asan|double)
@@ -125,6 +127,9 @@ deps: ## install what is missing (apt-get), or say exactly what to install or lo
 check: deps ## all tests: release, double (gradients) and sanitizer builds
 	@tests/check
 
+check-slow: all ## tests under a real Slurm on this machine (needs slurm-wlm and munge)
+	@tests/run $(MODE) $(BUILD) $(or $(ONLY),$(TESTS_SLOW))
+
 demo: deps ## from real Swiss-Prot entries to a trained model that answers (2 ranks)
 	@$(MAKE) -j$$(nproc) MODE=release all
 	@configs/demo/run $(BUILD)/sepit
@@ -160,4 +165,4 @@ help: ## this list
 	@echo "sepit: trains structure-enhanced protein instruction models under MPI"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-.PHONY: FORCE all tests run-tests deps check demo bench format format-check tidy layers info clean help
+.PHONY: FORCE all tests run-tests deps check check-slow demo bench format format-check tidy layers info clean help
