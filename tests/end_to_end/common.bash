@@ -78,6 +78,14 @@ refuse() {
     refused=$((refused + 1))
 }
 
+# shrink_world: a smaller encoder, and most proteins without their structure, whose tiles are dear:
+# for tests of many runs or steps.
+shrink_world() {
+    sed -i -e 's/"train": {/&"structure_drop": 0.75, /' \
+        -e 's/"layers": 3, "width": 32, "heads": 4, "ffn": 64/"layers": 2, "width": 16, "heads": 2, "ffn": 32/' \
+        "$world/stage1.json"
+}
+
 # make_stage1 STEPS WORDS…: a short stage 1 in $world/stage1, for stage 2 to start from.
 make_stage1() {
     local steps=$1

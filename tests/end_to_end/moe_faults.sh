@@ -17,7 +17,7 @@ experts="init.all=$w/stage1 moe.experts=4 train.lr_encoder=0"
 ends() {
     local n=$1 ep=$2 fault=$3 want=$4 pattern=$5 code tries=0
     shift 5
-    SEPIT_FAULT=$fault timeout -k 2 60 mpirun -n "$n" "$SEPIT" train "$w/stage1.json" \
+    SEPIT_FAULT=$fault timeout -k 2 30 mpirun -n "$n" "$SEPIT" train "$w/stage1.json" \
         run.dir="$w/out/run" train.steps=2 moe.experts=4 parallel.ep="$ep" "$@" >"$w/said" 2>&1
     code=$?
     [ $code = "$want" ] && grep -q "^error: rank $pattern" "$w/said" ||

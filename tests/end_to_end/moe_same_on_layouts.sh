@@ -10,10 +10,7 @@
 # layout gives the same bits twice.
 source tests/end_to_end/common.bash
 make_world
-# Small, for there are forty runs: most proteins go without their structure, whose tiles are dear.
-sed -i -e 's/"train": {/&"structure_drop": 0.75, /' \
-    -e 's/"layers": 3, "width": 32, "heads": 4, "ffn": 64/"layers": 2, "width": 16, "heads": 2, "ffn": 32/' \
-    "$world/stage1.json"
+shrink_world
 make_stage1 5
 fp32=compute.dtype=fp32 main=100 double=no
 [[ $SEPIT_BUILD == *double* ]] && fp32= main=20 double=yes

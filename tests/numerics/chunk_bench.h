@@ -220,7 +220,8 @@ static inline void model_destroy(model_bench *bench) {
 static inline double model_run(model_bench *bench, const chunk *c, real scale, double *nll) {
     const size_t experts = (size_t)bench->model.experts.elements;
     memset(bench->gradient, 0, (size_t)bench->model.params.elements * sizeof *bench->gradient);
-    memset(bench->expert_gradient, 0, experts * sizeof *bench->expert_gradient);
+    if (experts > 0)
+        memset(bench->expert_gradient, 0, experts * sizeof *bench->expert_gradient);
     const double loss = sepit_run_chunk(&bench->m.nn, &bench->model, &c->batch, scale, nll);
     EXPECT(arena_mark(&bench->m.activations) == 0, "Activations were not given back.");
     EXPECT(arena_mark(&bench->m.scratch) == 0, "Scratch was not given back.");
